@@ -1,0 +1,7 @@
+//! Arguments of `connect-bench sandbox`.
+
+use clap::Args;
+
+/// Arguments of `connect-bench sandbox`.
+#[derive(Debug, Args)]
+pub struct SandboxArgs {}

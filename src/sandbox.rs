@@ -1,0 +1,1 @@
+//! The sandbox, a stand-in Connect server. Shares no code with the client: a shared constant would be a shared mistake.
