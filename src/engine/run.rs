@@ -1,0 +1,190 @@
+//! A run from outside: starts the workers, passes orders on, puts their windows together second by second.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use super::worker::{self, Order, Programs, Report, Task};
+use crate::http::{ClientConfig, Dial, DialFault};
+use crate::plan::Plan;
+use crate::window::{Alignment, Part, Second};
+
+/// Time between the order to start and the start: all workers are up by then.
+const LEAD: Duration = Duration::from_millis(100);
+
+/// A run that could not be started or did not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RunFault {
+    /// The system gave no thread.
+    #[error("cannot start a worker thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The connections to be made cannot be described.
+    #[error("cannot prepare connections: {}", .0.detail)]
+    Dial(DialFault),
+    /// A worker ended by a fault of ours.
+    #[error("worker {0} ended by a fault of its own; its figures since its last window are lost")]
+    Worker(usize),
+}
+
+/// What a run delivers while it runs.
+#[derive(Debug)]
+pub enum Delivery {
+    /// One second of all workers.
+    Second(Box<Second>),
+    /// Something happened.
+    Event(serde_json::Value),
+}
+
+/// A run that is under way.
+pub struct Run {
+    plan: Arc<Plan>,
+    orders: Vec<UnboundedSender<Order>>,
+    reports: UnboundedReceiver<Report>,
+    threads: Vec<JoinHandle<()>>,
+    alignment: Option<Alignment>,
+    ready: std::collections::VecDeque<Delivery>,
+    start: Instant,
+}
+
+/// What a run is started with, beside its plan.
+pub struct Parts<F> {
+    /// Makes the dialler of each worker.
+    pub dial: F,
+    /// What the VUs' HTTP clients share.
+    pub client: Arc<dyn Fn() -> ClientConfig + Send + Sync>,
+    /// Makes the programs of the VUs.
+    pub programs: Arc<dyn Programs>,
+}
+
+impl Run {
+    /// Starts the workers, each on a thread of its own.
+    ///
+    /// # Errors
+    /// Where the system gives no threads or the target cannot be dialled.
+    pub fn start<D, F>(plan: Arc<Plan>, parts: &Parts<F>) -> Result<Run, RunFault>
+    where
+        D: Dial + Send,
+        F: Fn() -> Result<D, DialFault>,
+    {
+        let start = Instant::now() + LEAD;
+        let (reports_in, reports) = unbounded_channel();
+        let (mut orders, mut threads) = (Vec::new(), Vec::new());
+        for index in 0..plan.workers {
+            let (order, order_out) = unbounded_channel();
+            orders.push(order);
+            let dial = (parts.dial)().map_err(RunFault::Dial)?;
+            let (plan, programs, client) = (plan.clone(), parts.programs.clone(), parts.client.clone());
+            let reports = reports_in.clone();
+            let body = move || {
+                let task = Task { plan, index, dial, client: client(), programs, start, orders: order_out, reports };
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime.block_on(worker::run(task)),
+                    Err(e) => tracing::error!("worker {index}: no runtime: {e}"),
+                }
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
+            threads.push(thread.map_err(RunFault::Thread)?);
+        }
+        Ok(Run::assemble(plan, orders, reports, threads, start))
+    }
+
+    fn assemble(
+        plan: Arc<Plan>,
+        orders: Vec<UnboundedSender<Order>>,
+        reports: UnboundedReceiver<Report>,
+        threads: Vec<JoinHandle<()>>,
+        start: Instant,
+    ) -> Run {
+        let alignment = Some(Alignment::new(plan.workers));
+        Run { plan, orders, reports, threads, alignment, ready: std::collections::VecDeque::new(), start }
+    }
+
+    /// Starts the workers as tasks of the caller's own local runtime: whole runs in virtual time.
+    pub fn start_local<D: Dial>(
+        plan: Arc<Plan>,
+        dials: Vec<D>,
+        client: &dyn Fn() -> ClientConfig,
+        programs: &Arc<dyn Programs>,
+    ) -> Run {
+        let start = Instant::now() + LEAD;
+        let (reports_in, reports) = unbounded_channel();
+        let mut orders = Vec::new();
+        for (index, dial) in dials.into_iter().enumerate() {
+            let (order, order_out) = unbounded_channel();
+            orders.push(order);
+            let (plan, programs, reports) = (plan.clone(), programs.clone(), reports_in.clone());
+            let task = Task { plan, index, dial, client: client(), programs, start, orders: order_out, reports };
+            tokio::task::spawn_local(worker::run(task));
+        }
+        Run::assemble(plan, orders, reports, Vec::new(), start)
+    }
+
+    /// The start of the run.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.start
+    }
+
+    /// Passes an order on to all workers.
+    pub fn order(&self, order: Order) {
+        for worker in &self.orders {
+            // A worker that is gone needs no orders.
+            let _ = worker.send(order);
+        }
+    }
+
+    /// The next second or event; `None` once all workers have ended and everything was delivered.
+    ///
+    /// Can be dropped and called again at any time: nothing is lost.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return Some(ready);
+            }
+            let Some(report) = self.reports.recv().await else {
+                let left = self.alignment.take()?.finish();
+                self.ready.extend(left.into_iter().map(|(at, window)| second(&self.plan, at, window)));
+                continue;
+            };
+            match report {
+                Report::Event(event) => return Some(Delivery::Event(event)),
+                Report::Window { second: at, window } => {
+                    let Some(alignment) = &mut self.alignment else { continue };
+                    let complete = alignment.push(at, &window);
+                    self.ready.extend(complete.into_iter().map(|(at, window)| second(&self.plan, at, window)));
+                }
+            }
+        }
+    }
+
+    /// Waits for the threads, which have nothing left to do once [`Run::next`] said `None`.
+    ///
+    /// # Errors
+    /// Where a worker panicked.
+    pub fn join(self) -> Result<(), RunFault> {
+        drop(self.orders);
+        for (index, thread) in self.threads.into_iter().enumerate() {
+            if thread.join().is_err() {
+                return Err(RunFault::Worker(index));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn second(plan: &Plan, at: u64, window: crate::window::Window) -> Delivery {
+    let from = Duration::from_secs(at);
+    let part = if from < plan.warm_up {
+        Part::WarmUp
+    } else if from + Duration::from_secs(1) <= plan.duration {
+        Part::Steady
+    } else {
+        Part::Stopping
+    };
+    Delivery::Second(Box::new(Second { second: at, part, window }))
+}

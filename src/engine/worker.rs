@@ -1,0 +1,272 @@
+//! One worker: a thread's share of the VUs, its recorder, and the windows that leave it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::program::Program;
+use super::vu::{Handle, Shared, Vu};
+use crate::http::{ClientConfig, Dial, guard::SWEEP};
+use crate::plan::{Executor, Plan};
+use crate::recorder::Recorder;
+use crate::schedule::{share, start_offset};
+use crate::window::Window;
+
+/// What a worker is told while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// So many VUs in a scenario, over all workers; new ones start spread over the given time.
+    SetVus {
+        /// Index of the scenario.
+        scenario: usize,
+        /// VUs over all workers.
+        vus: u32,
+        /// Time over which new VUs start.
+        over: Duration,
+    },
+    /// No further iterations; VUs finish what they have begun, up to the plan's graceful stop.
+    Stop,
+    /// Cut off what is under way.
+    Kill,
+}
+
+/// What a worker reports.
+#[derive(Debug)]
+pub enum Report {
+    /// The window of one second.
+    Window {
+        /// The second since the start of the run.
+        second: u64,
+        /// What was measured in it. Boxed: a report crosses a channel.
+        window: Box<Window>,
+    },
+    /// Something happened, for `events.ndjson`.
+    Event(serde_json::Value),
+}
+
+/// Makes the program of a VU. Called on the worker's thread.
+pub trait Programs: Send + Sync + 'static {
+    /// The program of VU number `vu` (from 0, over all workers) of a scenario.
+    fn program(&self, scenario: usize, vu: u32) -> Box<dyn Program>;
+}
+
+/// What a worker needs to run.
+pub struct Task<D: Dial> {
+    /// The run's plan.
+    pub plan: Arc<Plan>,
+    /// Which worker of the plan this is.
+    pub index: usize,
+    /// Opens its connections.
+    pub dial: D,
+    /// What the VUs' HTTP clients share.
+    pub client: ClientConfig,
+    /// Makes the programs.
+    pub programs: Arc<dyn Programs>,
+    /// The start of the run, the same for all workers.
+    pub start: Instant,
+    /// What it is told.
+    pub orders: UnboundedReceiver<Order>,
+    /// Where its windows go.
+    pub reports: UnboundedSender<Report>,
+}
+
+/// Runs a worker to its end. To be called in a runtime that can spawn local tasks.
+pub async fn run<D: Dial>(task: Task<D>) {
+    let Task { plan, index, dial, client, programs, start, mut orders, reports } = task;
+    let recorder = RefCell::new(Recorder::new(plan.series().len(), plan.scenarios.len()));
+    let shared = Rc::new(Shared {
+        dial: Rc::new(dial),
+        client: Rc::new(client),
+        recorder,
+        events: RefCell::default(),
+        start,
+        reset_cookies: plan.http.reset_cookies,
+    });
+    let mut crew = Crew { shared, plan, programs, index, vus: Vec::new(), started: Vec::new() };
+    crew.begin();
+    let mut thread = ThreadClock::now();
+    let mut tick = start.max(Instant::now()) + SWEEP;
+    let mut kill_at = None;
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(Order::SetVus { scenario, vus, over }) => crew.set(scenario, vus, over),
+                Some(Order::Stop) => crew.leave(&mut kill_at),
+                Some(Order::Kill) | None => kill_at = Some(Instant::now()),
+            },
+            () = tokio::time::sleep_until(tick) => {
+                let now = Instant::now();
+                crew.tick(now, tick, &mut thread);
+                crew.report(&reports);
+                if now.saturating_duration_since(start) >= crew.plan.duration {
+                    crew.leave(&mut kill_at);
+                }
+                // A late tick is measured as lag, not made up for.
+                tick = (tick + SWEEP).max(now);
+            }
+        }
+        if kill_at.is_some_and(|at| at <= Instant::now()) {
+            crew.kill();
+        }
+        if kill_at.is_some() && crew.all_gone() {
+            break;
+        }
+    }
+    crew.finish(&reports, &mut thread);
+}
+
+/// A worker's VUs.
+struct Crew<D: Dial> {
+    shared: Rc<Shared<D>>,
+    plan: Arc<Plan>,
+    programs: Arc<dyn Programs>,
+    index: usize,
+    /// Those that run or are still finishing, with their scenario.
+    vus: Vec<(usize, Rc<Handle>)>,
+    /// How many were ever started, by scenario: numbers them.
+    started: Vec<u32>,
+}
+
+impl<D: Dial> Crew<D> {
+    fn begin(&mut self) {
+        self.started = vec![0; self.plan.scenarios.len()];
+        let plan = self.plan.clone();
+        for (scenario, scenario_plan) in plan.scenarios.iter().enumerate() {
+            let over = match scenario_plan.executor {
+                Executor::ConstantVus { start_over, .. } => start_over,
+                Executor::Searched { .. } => Duration::from_secs(1),
+            };
+            self.set(scenario, scenario_plan.executor.start_vus(), over);
+        }
+    }
+
+    /// Brings the scenario to this worker's share of `total` VUs.
+    fn set(&mut self, scenario: usize, total: u32, over: Duration) {
+        let workers = self.plan.workers;
+        // A single VU of a second scenario goes to the last worker, beside the smaller share of the first.
+        let worker = if scenario.is_multiple_of(2) { self.index } else { workers - 1 - self.index };
+        let target = share(total, worker, workers) as usize;
+        let active: Vec<Rc<Handle>> = self.active(scenario);
+        for handle in active.iter().skip(target) {
+            handle.leaving.set(true);
+        }
+        let missing = target.saturating_sub(active.len());
+        let from = Instant::now().max(self.shared.start);
+        for at in 0..missing {
+            let offset = start_offset(u32::try_from(at).unwrap_or(0), u32::try_from(missing).unwrap_or(1), over);
+            self.start_vu(scenario, from + offset);
+        }
+    }
+
+    fn active(&self, scenario: usize) -> Vec<Rc<Handle>> {
+        let of_scenario = |(s, handle): &&(usize, Rc<Handle>)| *s == scenario && !handle.leaving.get();
+        self.vus.iter().filter(of_scenario).map(|(_, handle)| handle.clone()).collect()
+    }
+
+    fn start_vu(&mut self, scenario: usize, from: Instant) {
+        let worker = u32::try_from(self.index).unwrap_or(0);
+        let workers = u32::try_from(self.plan.workers).unwrap_or(1);
+        let number = self.started[scenario] * workers + worker;
+        self.started[scenario] += 1;
+        let handle = Rc::new(Handle::default());
+        let seed = self.plan.seed ^ (u64::from(number) << 16) ^ scenario as u64;
+        let program = self.programs.program(scenario, number);
+        let vu = Vu { shared: self.shared.clone(), handle: handle.clone(), program, scenario, seed };
+        spawn_local(vu.run(from));
+        self.vus.push((scenario, handle));
+    }
+
+    fn tick(&mut self, now: Instant, due: Instant, thread: &mut ThreadClock) {
+        let since_start = now.saturating_duration_since(self.shared.start);
+        let mut recorder = self.shared.recorder.borrow_mut();
+        recorder.lag(since_start, now.saturating_duration_since(due));
+        if let Some((cpu, wall)) = thread.lap(now) {
+            recorder.cpu(cpu, wall);
+        }
+        drop(recorder);
+        for (_, handle) in &self.vus {
+            handle.guard.sweep(now);
+        }
+        self.vus.retain(|(_, handle)| !handle.gone.get());
+    }
+
+    /// Hands out the windows that are over.
+    fn report(&self, reports: &UnboundedSender<Report>) {
+        send(reports, self.shared.recorder.borrow_mut().take_closed(), &mut self.shared.events.borrow_mut());
+    }
+
+    fn leave(&mut self, kill_at: &mut Option<Instant>) {
+        if kill_at.is_none() {
+            *kill_at = Some(Instant::now() + self.plan.graceful_stop);
+            for (_, handle) in &self.vus {
+                handle.leaving.set(true);
+            }
+        }
+    }
+
+    fn kill(&self) {
+        for (_, handle) in &self.vus {
+            handle.leaving.set(true);
+            handle.guard.stop();
+        }
+    }
+
+    fn all_gone(&self) -> bool {
+        self.vus.iter().all(|(_, handle)| handle.gone.get())
+    }
+
+    fn finish(self, reports: &UnboundedSender<Report>, thread: &mut ThreadClock) {
+        let now = self.shared.now();
+        let mut recorder = self.shared.recorder.replace(Recorder::new(0, 0));
+        if let Some((cpu, wall)) = thread.lap(Instant::now()) {
+            recorder.cpu(cpu, wall);
+        }
+        send(reports, recorder.finish(now), &mut self.shared.events.borrow_mut());
+    }
+}
+
+/// Nobody listening any more is no fault: the run is being abandoned.
+fn send(reports: &UnboundedSender<Report>, windows: Vec<(u64, Window)>, events: &mut Vec<serde_json::Value>) {
+    for event in events.drain(..) {
+        let _ = reports.send(Report::Event(event));
+    }
+    for (second, window) in windows {
+        let _ = reports.send(Report::Window { second, window: Box::new(window) });
+    }
+}
+
+/// CPU and wall time of this thread, lap by lap.
+struct ThreadClock {
+    cpu: Duration,
+    wall: Instant,
+}
+
+/// A share of the CPU is worth the name only over some time.
+const LAP: Duration = Duration::from_millis(500);
+
+impl ThreadClock {
+    fn now() -> ThreadClock {
+        ThreadClock { cpu: thread_cpu(), wall: Instant::now() }
+    }
+
+    fn lap(&mut self, now: Instant) -> Option<(Duration, Duration)> {
+        let wall = now.saturating_duration_since(self.wall);
+        if wall < LAP {
+            return None;
+        }
+        let cpu = thread_cpu();
+        let used = cpu.saturating_sub(self.cpu);
+        *self = ThreadClock { cpu, wall: now };
+        Some((used, wall))
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

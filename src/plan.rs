@@ -1,0 +1,255 @@
+//! Everything that will happen in a run, resolved; nothing optional that the engine would have to decide.
+//!
+//! Complete before the first request, and serialisable: `plan.json` in the run directory, later what a generator on
+//! another machine is handed. Holds no key. Knows no clock and no runtime.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Version of this form; a reader refuses a newer one.
+pub const SCHEMA: u32 = 1;
+
+/// A duration in a file: seconds, as a number.
+pub mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Writes seconds.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(duration.as_secs_f64())
+    }
+
+    /// Reads seconds.
+    ///
+    /// # Errors
+    /// Where the number is negative or too large.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A run's plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of connect-bench that made it.
+    pub version: String,
+    /// The subcommand.
+    pub command: String,
+    /// Names the run on the server and on disk.
+    pub run_id: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What is measured.
+    pub target: Target,
+    /// How requests are made.
+    pub http: HttpPlan,
+    /// Worker threads; VUs are sharded over them.
+    pub workers: usize,
+    /// At the start, kept apart from the figures.
+    #[serde(with = "seconds")]
+    pub warm_up: Duration,
+    /// Length of the run with its warm-up; of a searched run, the most that it may take.
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+    /// How long VUs may finish what they have begun, before they are cut off.
+    #[serde(with = "seconds")]
+    pub graceful_stop: Duration,
+    /// What runs, side by side.
+    pub scenarios: Vec<ScenarioPlan>,
+}
+
+/// What a run is aimed at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The server, or the URL of `--url`, without user info and query.
+    pub url: Url,
+    /// Whether it is our own stand-in; then nothing that was measured is a result of Posit Connect.
+    pub sandbox: bool,
+    /// What Connect says of itself; `None` where it hides it, and for a plain URL.
+    pub connect_version: Option<String>,
+    /// Name of the node that answered first, where it was told.
+    pub node: Option<String>,
+    /// Profile or curve of the sandbox.
+    pub sandbox_profile: Option<String>,
+    /// Content item that is fetched.
+    pub content_guid: Option<String>,
+    /// Whether fetches carry the key; key verification may cost the server time.
+    pub fetch_with_key: bool,
+}
+
+/// How requests are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpPlan {
+    /// `User-Agent` of every request.
+    pub user_agent: String,
+    /// Whether certificates are not verified.
+    pub insecure: bool,
+    /// File of additional certificate authorities.
+    pub cacert: Option<std::path::PathBuf>,
+    /// Whether the cookie jar is emptied at each iteration, as k6 does (an affinity cookie is lost then).
+    pub reset_cookies: bool,
+}
+
+/// One scenario: an executor and what its VUs do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioPlan {
+    /// Its name, unique in the plan.
+    pub name: String,
+    /// When VUs run.
+    pub executor: Executor,
+    /// Names of the steps, in the order of the program; each is a series.
+    pub steps: Vec<String>,
+    /// What a VU does.
+    pub program: ProgramPlan,
+}
+
+/// When VUs run (k6's word).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "executor", rename_all = "kebab-case")]
+pub enum Executor {
+    /// So many VUs for the whole run, iteration after iteration.
+    ConstantVus {
+        /// VUs.
+        vus: u32,
+        /// Time over which they are started, evenly.
+        #[serde(with = "seconds")]
+        start_over: Duration,
+    },
+    /// As many VUs as the saturation search asks for.
+    Searched {
+        /// VUs at the start.
+        start_vus: u32,
+        /// Never more than these.
+        max_vus: u32,
+    },
+}
+
+impl Executor {
+    /// VUs at the start of the run.
+    #[must_use]
+    pub fn start_vus(&self) -> u32 {
+        match self {
+            Executor::ConstantVus { vus, .. } => *vus,
+            Executor::Searched { start_vus, .. } => *start_vus,
+        }
+    }
+
+    /// The most VUs that it may have.
+    #[must_use]
+    pub fn max_vus(&self) -> u32 {
+        match self {
+            Executor::ConstantVus { vus, .. } => *vus,
+            Executor::Searched { max_vus, .. } => *max_vus,
+        }
+    }
+}
+
+/// What a VU does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "program", rename_all = "snake_case")]
+pub enum ProgramPlan {
+    /// One GET after the other, without think time.
+    Fetch(FetchPlan),
+    /// Publishes a bundle to the server again and again.
+    Publish(PublishPlan),
+}
+
+/// A fetch and what its response must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FetchPlan {
+    /// Path and query.
+    pub path: String,
+    /// Whether the key goes with it.
+    pub with_key: bool,
+    /// Accepted statuses; empty means 200..=399.
+    pub statuses: Vec<u16>,
+    /// Media type that the response must have.
+    pub content_type: Option<String>,
+    /// Text that the body must contain.
+    pub body_contains: Option<String>,
+    /// Time-out of one request, connecting included.
+    #[serde(with = "seconds")]
+    pub timeout: Duration,
+}
+
+/// What the publish loop publishes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishPlan {
+    /// The content item that is published to; `None` where each publish makes its own.
+    pub guid: Option<String>,
+    /// Name of the content item, or the prefix of the names.
+    pub name: String,
+    /// What the bundle is, for the report: directory, or the name of the fixture.
+    pub bundle: String,
+    /// MD5 of the bundle that is uploaded.
+    pub bundle_md5: String,
+    /// Bytes of the bundle that is uploaded.
+    pub bundle_bytes: u64,
+    /// Path below the content item that is fetched once it is deployed.
+    pub path: String,
+    /// Time-out of one API request.
+    #[serde(with = "seconds")]
+    pub timeout: Duration,
+    /// Time-out of a whole deploy.
+    #[serde(with = "seconds")]
+    pub deploy_timeout: Duration,
+}
+
+/// A series: a step of a scenario, under which requests are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Series {
+    /// Index of the scenario in the plan.
+    pub scenario: usize,
+    /// Name of the step.
+    pub step: String,
+}
+
+impl Plan {
+    /// The series of the plan, in the order in which windows have them.
+    #[must_use]
+    pub fn series(&self) -> Vec<Series> {
+        let steps = |(scenario, plan): (usize, &ScenarioPlan)| -> Vec<Series> {
+            plan.steps.iter().map(|step| Series { scenario, step: step.clone() }).collect()
+        };
+        self.scenarios.iter().enumerate().flat_map(steps).collect()
+    }
+
+    /// Index of the first series of a scenario.
+    #[must_use]
+    pub fn first_series(&self, scenario: usize) -> usize {
+        self.scenarios[..scenario].iter().map(|s| s.steps.len()).sum()
+    }
+
+    /// Index of the scenario that fetches, where there is one.
+    #[must_use]
+    pub fn fetch_scenario(&self) -> Option<usize> {
+        self.scenarios.iter().position(|s| matches!(s.program, ProgramPlan::Fetch(_)))
+    }
+
+    /// Index of the scenario that publishes, where there is one.
+    #[must_use]
+    pub fn publish_scenario(&self) -> Option<usize> {
+        self.scenarios.iter().position(|s| matches!(s.program, ProgramPlan::Publish(_)))
+    }
+
+    /// The most VUs that the run may have.
+    #[must_use]
+    pub fn max_vus(&self) -> u32 {
+        self.scenarios.iter().map(|s| s.executor.max_vus()).sum()
+    }
+}

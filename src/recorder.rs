@@ -1,0 +1,349 @@
+//! A worker's recorder: samples in, one window per second out. Owned by one thread; no lock, no channel per sample.
+//!
+//! Knows no clock: every call says when it happened, as the time since the start of the run.
+
+use std::time::Duration;
+
+use crate::outcome::{Ended, Phases};
+use crate::window::{MAX_NODES, OTHER_NODES, Window};
+
+/// One request that is over.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// How it ended.
+    pub ended: Ended,
+    /// The status, where a response head came.
+    pub status: Option<u16>,
+    /// Its parts.
+    pub phases: Phases,
+    /// From the VU turning to it to its end.
+    pub elapsed: Duration,
+    /// Whether its head was written to a socket.
+    pub sent: bool,
+    /// Whether it was sent again because an idle connection turned out to be closed.
+    pub retried: bool,
+    /// Connections opened for it.
+    pub connections: u64,
+    /// Bytes written and read.
+    pub bytes: (u64, u64),
+    /// The node that answered, as interned by [`Recorder::node`].
+    pub node: Option<NodeId>,
+}
+
+/// A node's label, interned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeId(u16);
+
+/// Collects a worker's samples and closes one window per second.
+#[derive(Debug)]
+pub struct Recorder {
+    window: Window,
+    closed: Vec<(u64, Window)>,
+    second: u64,
+    in_flight: Vec<u64>,
+    iterating: Vec<u64>,
+    vus: Vec<u64>,
+    /// Up to when the VUs' time is integrated.
+    integrated: Duration,
+    nodes: Vec<String>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Recorder {
+    /// A recorder for so many series and scenarios.
+    #[must_use]
+    pub fn new(series: usize, scenarios: usize) -> Recorder {
+        Recorder {
+            window: Window::new(series, scenarios),
+            closed: Vec::new(),
+            second: 0,
+            in_flight: vec![0; series],
+            iterating: vec![0; scenarios],
+            vus: vec![0; scenarios],
+            integrated: Duration::ZERO,
+            nodes: Vec::new(),
+        }
+    }
+
+    /// The id of a node's label. Beyond [`MAX_NODES`] labels, all are one.
+    pub fn node(&mut self, label: &str) -> NodeId {
+        if let Some(at) = self.nodes.iter().position(|known| known == label) {
+            return NodeId(at as u16);
+        }
+        if self.nodes.len() < MAX_NODES {
+            self.nodes.push(label.to_owned());
+        } else if self.nodes.len() == MAX_NODES {
+            self.nodes.push(OTHER_NODES.to_owned());
+        }
+        NodeId((self.nodes.len() - 1) as u16)
+    }
+
+    /// A request begins.
+    pub fn request_started(&mut self, now: Duration, series: usize) {
+        self.roll(now);
+        self.window.series[series].requests.scheduled += 1;
+        self.in_flight[series] += 1;
+    }
+
+    /// A request is over.
+    pub fn request_ended(&mut self, now: Duration, series: usize, sample: &Sample) {
+        self.roll(now);
+        self.in_flight[series] -= 1;
+        let s = &mut self.window.series[series];
+        s.requests.end(sample.ended);
+        s.sent += u64::from(sample.sent);
+        s.retried += u64::from(sample.retried);
+        s.connections += sample.connections;
+        s.bytes_sent += sample.bytes.0;
+        s.bytes_received += sample.bytes.1;
+        if let Some(status) = sample.status {
+            *s.statuses.entry(status).or_default() += 1;
+        }
+        let phases = &sample.phases;
+        if !phases.blocked.is_zero() {
+            s.blocked.record(phases.blocked);
+        }
+        if !phases.connecting.is_zero() {
+            s.connecting.record(phases.connecting);
+        }
+        if !phases.tls_handshaking.is_zero() {
+            s.tls_handshaking.record(phases.tls_handshaking);
+        }
+        match sample.ended {
+            Ended::Completed => {
+                s.duration.record(phases.duration());
+                s.sending.record(phases.sending);
+                s.waiting.record(phases.waiting);
+                s.receiving.record(phases.receiving);
+            }
+            Ended::Failed(kind) => {
+                *s.errors.entry(kind).or_default() += 1;
+                s.failed_duration.record(sample.elapsed);
+            }
+            Ended::Interrupted => s.interrupted_age.record(sample.elapsed),
+        }
+        if let Some(NodeId(node)) = sample.node {
+            let label = &self.nodes[usize::from(node)];
+            if !s.nodes.contains_key(label) {
+                s.nodes.insert(label.clone(), crate::window::NodeWindow::default());
+            }
+            if let Some(node) = s.nodes.get_mut(label) {
+                match sample.ended {
+                    Ended::Completed => {
+                        node.completed += 1;
+                        node.duration.record(phases.duration());
+                    }
+                    Ended::Failed(_) => node.failed += 1,
+                    Ended::Interrupted => {}
+                }
+            }
+        }
+    }
+
+    /// An iteration begins.
+    pub fn iteration_started(&mut self, now: Duration, scenario: usize) {
+        self.roll(now);
+        self.window.scenarios[scenario].iterations.scheduled += 1;
+        self.iterating[scenario] += 1;
+    }
+
+    /// An iteration is over.
+    pub fn iteration_ended(&mut self, now: Duration, scenario: usize, ended: Ended, took: Duration) {
+        self.roll(now);
+        self.iterating[scenario] -= 1;
+        let s = &mut self.window.scenarios[scenario];
+        s.iterations.end(ended);
+        if ended == Ended::Completed {
+            s.iteration_duration.record(took);
+        }
+    }
+
+    /// A VU waited on purpose.
+    pub fn paused(&mut self, now: Duration, scenario: usize, pause: Duration) {
+        self.roll(now);
+        self.window.scenarios[scenario].pause_ns += pause.as_nanos();
+    }
+
+    /// A VU becomes active.
+    pub fn vu_started(&mut self, now: Duration, scenario: usize) {
+        self.roll(now);
+        self.integrate(now);
+        self.vus[scenario] += 1;
+    }
+
+    /// A VU is no longer active.
+    pub fn vu_stopped(&mut self, now: Duration, scenario: usize) {
+        self.roll(now);
+        self.integrate(now);
+        self.vus[scenario] -= 1;
+    }
+
+    /// A duration that spans several exchanges.
+    pub fn trend(&mut self, now: Duration, name: &str, value: Duration) {
+        self.roll(now);
+        if !self.window.trends.contains_key(name) {
+            self.window.trends.insert(name.to_owned(), crate::histogram::Latency::default());
+        }
+        if let Some(trend) = self.window.trends.get_mut(name) {
+            trend.record(value);
+        }
+    }
+
+    /// How late the event loop was.
+    pub fn lag(&mut self, now: Duration, lag: Duration) {
+        self.roll(now);
+        self.window.generator.lag.record(lag);
+    }
+
+    /// CPU and wall time of the worker's thread since the last call. Put into the window that is open.
+    pub fn cpu(&mut self, cpu: Duration, wall: Duration) {
+        let generator = &mut self.window.generator;
+        generator.cpu_ns += nanos(cpu);
+        generator.wall_ns += nanos(wall);
+        let permille = nanos(cpu) * 1000 / nanos(wall).max(1);
+        generator.busiest_permille = generator.busiest_permille.max(permille);
+    }
+
+    /// Closes every window that is over at `now`.
+    pub fn roll(&mut self, now: Duration) {
+        while now >= self.boundary() {
+            let end = self.boundary();
+            self.close(end);
+            self.second += 1;
+        }
+    }
+
+    /// Windows closed since the last call, oldest first, each with its second.
+    pub fn take_closed(&mut self) -> Vec<(u64, Window)> {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Closes the last window at `now`, in the middle of its second, and returns what is left.
+    #[must_use]
+    pub fn finish(mut self, now: Duration) -> Vec<(u64, Window)> {
+        self.roll(now);
+        self.close(now);
+        self.closed
+    }
+
+    fn boundary(&self) -> Duration {
+        SECOND * u32::try_from(self.second + 1).unwrap_or(u32::MAX)
+    }
+
+    fn close(&mut self, end: Duration) {
+        self.integrate(end);
+        let fresh = Window::new(self.window.series.len(), self.window.scenarios.len());
+        let mut window = std::mem::replace(&mut self.window, fresh);
+        let from = SECOND * u32::try_from(self.second).unwrap_or(u32::MAX);
+        window.span_ns = Some((nanos(from), nanos(end)));
+        for (at, series) in window.series.iter_mut().enumerate() {
+            series.requests.carried_out = self.in_flight[at];
+            self.window.series[at].requests.carried_in = self.in_flight[at];
+        }
+        for (at, scenario) in window.scenarios.iter_mut().enumerate() {
+            scenario.iterations.carried_out = self.iterating[at];
+            scenario.vus = self.vus[at];
+            self.window.scenarios[at].iterations.carried_in = self.iterating[at];
+        }
+        assert!(window.balanced(), "a window's counts do not add up: {window:?}");
+        self.closed.push((self.second, window));
+    }
+
+    fn integrate(&mut self, now: Duration) {
+        let passed = now.saturating_sub(self.integrated).as_nanos();
+        self.integrated = self.integrated.max(now);
+        for (at, scenario) in self.window.scenarios.iter_mut().enumerate() {
+            scenario.vu_time_ns += passed * u128::from(self.vus[at]);
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::ErrorKind;
+    use proptest::prelude::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn sample(ended: Ended) -> Sample {
+        Sample {
+            ended,
+            status: None,
+            phases: Phases { waiting: ms(3), ..Phases::default() },
+            elapsed: ms(3),
+            sent: true,
+            retried: false,
+            connections: 0,
+            bytes: (10, 20),
+            node: None,
+        }
+    }
+
+    #[test]
+    fn a_request_over_a_boundary_is_carried() {
+        let mut recorder = Recorder::new(1, 1);
+        recorder.request_started(ms(900), 0);
+        recorder.request_ended(ms(2100), 0, &sample(Ended::Completed));
+        let windows = recorder.finish(ms(2500));
+        let carries: Vec<(u64, u64)> =
+            windows.iter().map(|(_, w)| (w.series[0].requests.carried_in, w.series[0].requests.carried_out)).collect();
+        assert_eq!(carries, [(0, 1), (1, 1), (1, 0)]);
+        assert_eq!(windows[2].1.span_ns, Some((2_000_000_000, 2_500_000_000)));
+    }
+
+    #[test]
+    fn vu_time_is_integrated_exactly() {
+        let mut recorder = Recorder::new(1, 1);
+        recorder.vu_started(ms(250), 0);
+        recorder.vu_started(ms(500), 0);
+        recorder.vu_stopped(ms(1500), 0);
+        let windows = recorder.finish(ms(2000));
+        let vu_ms: Vec<u128> = windows.iter().map(|(_, w)| w.scenarios[0].vu_time_ns / 1_000_000).collect();
+        assert_eq!(vu_ms, [750 + 500, 1000 + 500, 0]);
+        assert_eq!(windows[0].1.scenarios[0].vus, 2);
+    }
+
+    #[test]
+    fn nodes_beyond_the_limit_are_one() {
+        let mut recorder = Recorder::new(1, 1);
+        let ids: Vec<NodeId> = (0..100).map(|n| recorder.node(&format!("node{n}"))).collect();
+        assert_eq!(ids[MAX_NODES], ids[99]);
+        assert_ne!(ids[0], ids[1]);
+        assert_eq!(recorder.node("node0"), ids[0]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_counts_are_conserved(steps in prop::collection::vec((0u64..700, 0u8..4), 1..200)) {
+            let mut recorder = Recorder::new(1, 1);
+            let (mut now, mut open, mut started) = (0, 0u64, 0u64);
+            for (pause, what) in steps {
+                now += pause;
+                if what == 0 || open == 0 {
+                    recorder.request_started(ms(now), 0);
+                    (open, started) = (open + 1, started + 1);
+                } else {
+                    let ended = [Ended::Completed, Ended::Failed(ErrorKind::Reset), Ended::Interrupted][usize::from(what - 1)];
+                    recorder.request_ended(ms(now), 0, &sample(ended));
+                    open -= 1;
+                }
+            }
+            let mut all = Window::default();
+            for (_, window) in recorder.finish(ms(now)) {
+                prop_assert!(window.balanced());
+                all.merge(&window);
+            }
+            let requests = all.series[0].requests;
+            prop_assert_eq!(requests.scheduled, started);
+            prop_assert_eq!(requests.ended() + open, started);
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! What one worker measured in one second: histograms and counters. The only thing that leaves a worker.
+//!
+//! Windows merge in any order: over workers, over seconds, over generators. Knows no clock and no runtime.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::histogram::Latency;
+use crate::outcome::{Ended, ErrorKind};
+
+/// Most nodes that are told apart in one series; what more a server claims is counted as [`OTHER_NODES`].
+pub const MAX_NODES: usize = 32;
+/// Label of the nodes beyond [`MAX_NODES`].
+pub const OTHER_NODES: &str = "other";
+
+/// Counts of things that begin and end in exactly one way: requests of a series, iterations of a scenario.
+///
+/// `carried_in + scheduled = completed + failed + dropped + interrupted + carried_out`, in every window and in every
+/// merge of windows; over a whole run both carries are equal, and scheduled = completed + failed + dropped + interrupted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Counts {
+    /// Due in this window.
+    pub scheduled: u64,
+    /// Ended well.
+    pub completed: u64,
+    /// Ended by itself, but not well.
+    pub failed: u64,
+    /// Never begun: no VU was free.
+    pub dropped: u64,
+    /// Cut off by the hard stop.
+    pub interrupted: u64,
+    /// Under way when the window began.
+    pub carried_in: u64,
+    /// Under way when the window ended.
+    pub carried_out: u64,
+}
+
+impl Counts {
+    /// Whether nothing is counted twice or not at all.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.carried_in + self.scheduled == self.ended() + self.carried_out
+    }
+
+    /// Everything that is over.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.completed + self.failed + self.dropped + self.interrupted
+    }
+
+    /// Counts one end.
+    pub fn end(&mut self, ended: Ended) {
+        match ended {
+            Ended::Completed => self.completed += 1,
+            Ended::Failed(_) => self.failed += 1,
+            Ended::Interrupted => self.interrupted += 1,
+        }
+    }
+
+    /// Adds other counts to these.
+    pub fn merge(&mut self, other: &Counts) {
+        self.scheduled += other.scheduled;
+        self.completed += other.completed;
+        self.failed += other.failed;
+        self.dropped += other.dropped;
+        self.interrupted += other.interrupted;
+        self.carried_in += other.carried_in;
+        self.carried_out += other.carried_out;
+    }
+}
+
+/// Figures of one node behind one URL, told by its affinity cookie.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeWindow {
+    /// Completed requests.
+    pub completed: u64,
+    /// Failed requests.
+    pub failed: u64,
+    /// `http_req_duration` of the completed ones.
+    pub duration: Latency,
+}
+
+/// Figures of one series (a step of a scenario) in one window.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SeriesWindow {
+    /// The requests and their ends.
+    pub requests: Counts,
+    /// Requests whose head was written to the socket: what the server can have seen.
+    pub sent: u64,
+    /// Requests sent again because an idle connection turned out to be closed.
+    pub retried: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// Bytes written to the sockets, TLS included where there is TLS.
+    pub bytes_sent: u64,
+    /// Bytes read from the sockets.
+    pub bytes_received: u64,
+    /// Responses by status.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub statuses: BTreeMap<u16, u64>,
+    /// Failures by kind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<ErrorKind, u64>,
+    /// By node, where nodes can be told apart.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, NodeWindow>,
+    /// `http_req_duration` of completed requests.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub duration: Latency,
+    /// From the VU turning to it until it failed, of failed requests. Never mixed with `duration`.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub failed_duration: Latency,
+    /// Age of the requests that the hard stop cut off: a censored latency, each would have taken longer.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub interrupted_age: Latency,
+    /// `http_req_blocked`, where it was not zero.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub blocked: Latency,
+    /// `http_req_connecting`, where a connection was opened.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub connecting: Latency,
+    /// `http_req_tls_handshaking`, where there was a handshake.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub tls_handshaking: Latency,
+    /// `http_req_sending` of completed requests.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub sending: Latency,
+    /// `http_req_waiting` of completed requests.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub waiting: Latency,
+    /// `http_req_receiving` of completed requests.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub receiving: Latency,
+}
+
+impl SeriesWindow {
+    /// Adds another window's figures of the same series.
+    pub fn merge(&mut self, other: &SeriesWindow) {
+        self.requests.merge(&other.requests);
+        self.sent += other.sent;
+        self.retried += other.retried;
+        self.connections += other.connections;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        for (status, n) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += n;
+        }
+        for (kind, n) in &other.errors {
+            *self.errors.entry(*kind).or_default() += n;
+        }
+        for (label, node) in &other.nodes {
+            let mine = self.nodes.entry(label.clone()).or_default();
+            mine.completed += node.completed;
+            mine.failed += node.failed;
+            mine.duration.merge(&node.duration);
+        }
+        self.duration.merge(&other.duration);
+        self.failed_duration.merge(&other.failed_duration);
+        self.interrupted_age.merge(&other.interrupted_age);
+        self.blocked.merge(&other.blocked);
+        self.connecting.merge(&other.connecting);
+        self.tls_handshaking.merge(&other.tls_handshaking);
+        self.sending.merge(&other.sending);
+        self.waiting.merge(&other.waiting);
+        self.receiving.merge(&other.receiving);
+    }
+}
+
+/// Figures of one scenario in one window.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScenarioWindow {
+    /// The iterations and their ends.
+    pub iterations: Counts,
+    /// Duration of completed iterations.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub iteration_duration: Latency,
+    /// VUs that were active when the window ended.
+    pub vus: u64,
+    /// Integral of the active VUs over the window, VU·ns.
+    pub vu_time_ns: u128,
+    /// Part of it in which VUs waited on purpose: think time, back-off after a failed connection.
+    pub pause_ns: u128,
+}
+
+impl ScenarioWindow {
+    fn merge(&mut self, other: &ScenarioWindow) {
+        self.iterations.merge(&other.iterations);
+        self.iteration_duration.merge(&other.iteration_duration);
+        self.vus += other.vus;
+        self.vu_time_ns += other.vu_time_ns;
+        self.pause_ns += other.pause_ns;
+    }
+}
+
+/// The generator's own health in one window.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GeneratorWindow {
+    /// How late the workers' event loops were.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub lag: Latency,
+    /// CPU time of the worker threads.
+    pub cpu_ns: u64,
+    /// Wall time that the worker threads lived through: one second per worker.
+    pub wall_ns: u64,
+    /// Greatest CPU share of a single worker in one second, in parts per thousand: one full thread limits its VUs.
+    pub busiest_permille: u64,
+}
+
+impl GeneratorWindow {
+    fn merge(&mut self, other: &GeneratorWindow) {
+        self.lag.merge(&other.lag);
+        self.cpu_ns += other.cpu_ns;
+        self.wall_ns += other.wall_ns;
+        self.busiest_permille = self.busiest_permille.max(other.busiest_permille);
+    }
+}
+
+/// What one worker measured in one second, or any merge of such windows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Window {
+    /// Start and end of the time that it covers, ns since the start of the run; `None` for the empty window.
+    pub span_ns: Option<(u64, u64)>,
+    /// By series, in the plan's order.
+    pub series: Vec<SeriesWindow>,
+    /// By scenario, in the plan's order.
+    pub scenarios: Vec<ScenarioWindow>,
+    /// Named durations that span several exchanges, such as the phases of a publish.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub trends: BTreeMap<String, Latency>,
+    /// The generator's own health.
+    pub generator: GeneratorWindow,
+}
+
+impl Window {
+    /// An empty window for so many series and scenarios.
+    #[must_use]
+    pub fn new(series: usize, scenarios: usize) -> Window {
+        Window {
+            series: vec![SeriesWindow::default(); series],
+            scenarios: vec![ScenarioWindow::default(); scenarios],
+            ..Window::default()
+        }
+    }
+
+    /// Adds another window: associative and commutative, with the empty one as identity.
+    pub fn merge(&mut self, other: &Window) {
+        self.span_ns = match (self.span_ns, other.span_ns) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.series.resize_with(self.series.len().max(other.series.len()), SeriesWindow::default);
+        for (mine, theirs) in self.series.iter_mut().zip(&other.series) {
+            mine.merge(theirs);
+        }
+        self.scenarios.resize_with(self.scenarios.len().max(other.scenarios.len()), ScenarioWindow::default);
+        for (mine, theirs) in self.scenarios.iter_mut().zip(&other.scenarios) {
+            mine.merge(theirs);
+        }
+        for (name, latency) in &other.trends {
+            self.trends.entry(name.clone()).or_default().merge(latency);
+        }
+        self.generator.merge(&other.generator);
+    }
+
+    /// Whether every count adds up.
+    #[must_use]
+    pub fn balanced(&self) -> bool {
+        self.series.iter().all(|s| s.requests.balanced()) && self.scenarios.iter().all(|s| s.iterations.balanced())
+    }
+
+    /// Length of the covered time in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.span_ns.map_or(0.0, |(from, to)| to.saturating_sub(from) as f64 / 1e9)
+    }
+}
+
+/// Which part of the run a second belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Kept apart: caches fill, processes start.
+    WarmUp,
+    /// What the figures are made of.
+    Steady,
+    /// After the end of the schedule: VUs finish what they have begun.
+    Stopping,
+}
+
+/// One second of the run, all workers merged: one line of `windows.ndjson`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Second {
+    /// The second since the start of the run, from 0.
+    pub second: u64,
+    /// Which part of the run it belongs to.
+    pub part: Part,
+    /// What was measured.
+    pub window: Window,
+}
+
+/// Puts the windows of several workers together, second by second, in order.
+#[derive(Debug)]
+pub struct Alignment {
+    workers: usize,
+    next: u64,
+    pending: BTreeMap<u64, (usize, Window)>,
+}
+
+impl Alignment {
+    /// For so many workers, each of which hands in exactly one window per second.
+    #[must_use]
+    pub fn new(workers: usize) -> Alignment {
+        Alignment { workers, next: 0, pending: BTreeMap::new() }
+    }
+
+    /// Takes one worker's window and returns the seconds that are complete now, oldest first.
+    pub fn push(&mut self, second: u64, window: &Window) -> Vec<(u64, Window)> {
+        let (count, merged) = self.pending.entry(second).or_default();
+        *count += 1;
+        merged.merge(window);
+        let mut complete = Vec::new();
+        while self.pending.get(&self.next).is_some_and(|(count, _)| *count >= self.workers) {
+            if let Some((_, window)) = self.pending.remove(&self.next) {
+                complete.push((self.next, window));
+            }
+            self.next += 1;
+        }
+        complete
+    }
+
+    /// What is left when all workers are gone: seconds that some worker did not reach.
+    #[must_use]
+    pub fn finish(self) -> Vec<(u64, Window)> {
+        self.pending.into_iter().map(|(second, (_, window))| (second, window)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn any_window() -> impl Strategy<Value = Window> {
+        let request = (0u16..3, 1u64..5_000_000, prop::bool::ANY, 0u64..2);
+        (prop::collection::vec(request, 0..20), 0u64..1000).prop_map(|(requests, from)| {
+            let mut window = Window::new(3, 1);
+            window.span_ns = Some((from, from + 1000));
+            for (series, us, ok, node) in requests {
+                let s = &mut window.series[usize::from(series)];
+                s.requests.scheduled += 1;
+                let node = s.nodes.entry(format!("n{node}")).or_default();
+                if ok {
+                    s.requests.end(Ended::Completed);
+                    node.completed += 1;
+                    node.duration.record(Duration::from_micros(us));
+                    s.duration.record(Duration::from_micros(us));
+                    *s.statuses.entry(200).or_default() += 1;
+                } else {
+                    s.requests.end(Ended::Failed(ErrorKind::Timeout));
+                    *s.errors.entry(ErrorKind::Timeout).or_default() += 1;
+                }
+            }
+            window
+        })
+    }
+
+    fn merged(windows: &[&Window]) -> Window {
+        let mut all = Window::default();
+        for window in windows {
+            all.merge(window);
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_associative_and_commutative(a in any_window(), b in any_window(), c in any_window()) {
+            let left = merged(&[&merged(&[&a, &b]), &c]);
+            prop_assert_eq!(&left, &merged(&[&a, &merged(&[&b, &c])]));
+            prop_assert_eq!(&left, &merged(&[&c, &b, &a]));
+            prop_assert!(left.balanced());
+        }
+
+        #[test]
+        fn the_empty_window_is_neutral(a in any_window()) {
+            prop_assert_eq!(&merged(&[&a, &Window::default()]), &a);
+            prop_assert_eq!(&merged(&[&Window::default(), &a]), &a);
+        }
+
+        #[test]
+        fn a_line_is_read_back_as_it_was_written(a in any_window()) {
+            let second = Second { second: 7, part: Part::Steady, window: a };
+            let line = serde_json::to_string(&second).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Second>(&line).unwrap(), second);
+        }
+    }
+
+    #[test]
+    fn seconds_come_out_in_order_once_every_worker_has_handed_in() {
+        let mut alignment = Alignment::new(2);
+        let window = Window::new(1, 1);
+        assert!(alignment.push(0, &window).is_empty());
+        assert!(alignment.push(1, &window).is_empty());
+        assert!(alignment.push(1, &window).is_empty());
+        let complete: Vec<u64> = alignment.push(0, &window).into_iter().map(|(second, _)| second).collect();
+        assert_eq!(complete, [0, 1]);
+    }
+}
