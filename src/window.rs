@@ -89,9 +89,9 @@ pub struct NodeWindow {
 pub struct SeriesWindow {
     /// The requests and their ends.
     pub requests: Counts,
-    /// Requests whose head was written to the socket: what the server can have seen.
+    /// Requests that were written to a socket. A server has seen at least these, and at most `sent + retried`.
     pub sent: u64,
-    /// Requests sent again because an idle connection turned out to be closed.
+    /// Requests sent again because a kept connection turned out to be closed; the first try is not in `sent`.
     pub retried: u64,
     /// Connections opened.
     pub connections: u64,
