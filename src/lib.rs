@@ -8,6 +8,7 @@ pub mod command;
 pub mod engine;
 pub mod exit;
 pub mod histogram;
+pub mod host;
 pub mod http;
 pub mod outcome;
 pub mod plan;

@@ -294,6 +294,24 @@ pub enum Part {
     Stopping,
 }
 
+/// What the system says of the whole process at the end of a second. What cannot be read is `None`, never zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HostSample {
+    /// CPU time of this process as a share of all cores, 0..=1.
+    pub cpu_share: Option<f64>,
+    /// CPU time that the hypervisor gave to others, as a share of all cores.
+    pub steal_share: Option<f64>,
+    /// Resident memory, bytes.
+    pub memory_bytes: Option<u64>,
+    /// The most resident memory so far, bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Open file descriptors.
+    pub open_files: Option<u64>,
+    /// How many may be open.
+    pub open_files_limit: Option<u64>,
+}
+
 /// One second of the run, all workers merged: one line of `windows.ndjson`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -304,6 +322,9 @@ pub struct Second {
     pub part: Part,
     /// What was measured.
     pub window: Window,
+    /// What the system says of this process.
+    #[serde(default)]
+    pub host: HostSample,
 }
 
 /// Puts the windows of several workers together, second by second, in order.
@@ -398,7 +419,7 @@ mod tests {
 
         #[test]
         fn a_line_is_read_back_as_it_was_written(a in any_window()) {
-            let second = Second { second: 7, part: Part::Steady, window: a };
+            let second = Second { second: 7, part: Part::Steady, window: a, host: HostSample::default() };
             let line = serde_json::to_string(&second).unwrap();
             prop_assert_eq!(serde_json::from_str::<Second>(&line).unwrap(), second);
         }

@@ -3,6 +3,8 @@
 //! The clock is paused and jumps to the next timer when nothing is left to do, so 60 virtual seconds take milliseconds,
 //! and a latency of 20 ms is 20 ms to the last digit.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::worker::{self, Order, Programs, Report, Task};
 use crate::http::{ClientConfig, Dial, DialFault};
 use crate::plan::Plan;
-use crate::window::{Alignment, Part, Second};
+use crate::window::{Alignment, HostSample, Part, Second};
 
 /// Time between the order to start and the start: all workers are up by then.
 const LEAD: Duration = Duration::from_millis(100);
@@ -186,5 +186,5 @@ fn second(plan: &Plan, at: u64, window: crate::window::Window) -> Delivery {
     } else {
         Part::Stopping
     };
-    Delivery::Second(Box::new(Second { second: at, part, window }))
+    Delivery::Second(Box::new(Second { second: at, part, window, host: HostSample::default() }))
 }
