@@ -3,17 +3,23 @@
 //! Three values carry the program: **Plan → Window → Summary**. A plan is everything that will happen, a
 //! window what one worker measured in one second, a summary what the run measured. ARCHITECTURE.md has the map.
 
+pub mod baseline;
+pub mod capacity;
 pub mod cli;
 pub mod command;
 pub mod engine;
 pub mod exit;
+pub mod generator;
 pub mod histogram;
 pub mod host;
 pub mod http;
 pub mod outcome;
 pub mod plan;
 pub mod recorder;
+pub mod rundir;
 pub mod sandbox;
 pub mod schedule;
 pub mod secret;
+pub mod stats;
+pub mod summary;
 pub mod window;

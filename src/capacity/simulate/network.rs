@@ -1,0 +1,324 @@
+//! A closed network of multi-server queues with a delay, disturbed as real servers are.
+//!
+//! Every station has a clock of work that runs at its present speed; a request is done when that clock has advanced
+//! by its demand. Pauses and noise change the speed, and so stretch what is in service exactly.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use super::System;
+use crate::capacity::search::{Bin, GeneratorState};
+use crate::histogram::Latency;
+use crate::stats::random::Random;
+
+/// One station: a queue before a number of servers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Station {
+    /// Parallel servers.
+    pub servers: usize,
+    /// Mean service time at full speed, seconds.
+    pub service_s: f64,
+    /// Coefficient of variation of the service time (lognormal); 1 with `is_exponential`.
+    pub cv: f64,
+    /// Exponential service instead, for which the exact answer is known.
+    pub is_exponential: bool,
+}
+
+/// What happens to the first station's speed. Zero means: does not happen.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Disturbance {
+    /// Stop-the-world pauses: mean seconds between them …
+    pub pause_every_s: f64,
+    /// … and how long each lasts.
+    pub pause_s: f64,
+    /// Relative standard deviation of a speed that wanders (Ornstein–Uhlenbeck) …
+    pub noise: f64,
+    /// … and its correlation time.
+    pub noise_tau_s: f64,
+    /// Share of the capacity that a publish takes, 12 s of every 20 s.
+    pub publisher: f64,
+    /// Demand is greater by this share at first …
+    pub cold: f64,
+    /// … which decays with this time constant.
+    pub cold_tau_s: f64,
+    /// With it, a station starts with one server and adds another this long after VUs per server exceed
+    /// [`VUS_PER_WORKER`].
+    pub spawn_lag_s: f64,
+}
+
+/// VUs per running worker above which another one is started.
+pub const VUS_PER_WORKER: usize = 8;
+
+const TICK_S: f64 = 0.05;
+
+/// The simulated network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    stations: Vec<Running>,
+    delay_s: f64,
+    disturbance: Disturbance,
+    random: Random,
+    t_s: f64,
+    next_tick_s: f64,
+    level: f64,
+    paused_until_s: f64,
+    spawn_at_s: Option<f64>,
+    /// VUs between requests or in the delay: when they arrive, and when their request began (`None`: not yet).
+    travelling: BinaryHeap<Reverse<(Time, Option<Time>)>>,
+    active: usize,
+    wanted: usize,
+    completed: Latency,
+}
+
+#[derive(Debug, Clone)]
+struct Running {
+    station: Station,
+    servers: usize,
+    work: f64,
+    speed: f64,
+    in_service: BinaryHeap<Reverse<(Time, Time)>>,
+    queue: VecDeque<f64>,
+}
+
+/// Seconds with a total order.
+#[derive(Debug, Clone, Copy)]
+struct Time(f64);
+
+impl PartialEq for Time {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Time {}
+impl PartialOrd for Time {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Time {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
+
+impl Running {
+    fn next_s(&self, now_s: f64) -> f64 {
+        match self.in_service.peek() {
+            Some(Reverse((Time(work), _))) if self.speed > 0.0 => now_s + ((work - self.work) / self.speed).max(0.0),
+            _ => f64::INFINITY,
+        }
+    }
+
+    fn fill(&mut self, random: &mut Random, extra: f64) {
+        while self.in_service.len() < self.servers {
+            let Some(began_s) = self.queue.pop_front() else { return };
+            let mean = self.station.service_s * (1.0 + extra);
+            let demand = if self.station.is_exponential {
+                random.exponential(mean)
+            } else {
+                random.lognormal(mean, self.station.cv)
+            };
+            self.in_service.push(Reverse((Time(self.work + demand), Time(began_s))));
+        }
+    }
+}
+
+impl Network {
+    /// A network without VUs: a delay of mean `delay_s`, then every station in turn.
+    #[must_use]
+    pub fn new(stations: &[Station], delay_s: f64, disturbance: Disturbance, seed: u64) -> Self {
+        let lagging = disturbance.spawn_lag_s > 0.0;
+        let running = |(i, &station): (usize, &Station)| Running {
+            station,
+            servers: if lagging && i == 0 { 1 } else { station.servers },
+            work: 0.0,
+            speed: 1.0,
+            in_service: BinaryHeap::new(),
+            queue: VecDeque::new(),
+        };
+        Self {
+            stations: stations.iter().enumerate().map(running).collect(),
+            delay_s,
+            disturbance,
+            random: Random::new(seed),
+            t_s: 0.0,
+            next_tick_s: 0.0,
+            level: 0.0,
+            paused_until_s: 0.0,
+            spawn_at_s: None,
+            travelling: BinaryHeap::new(),
+            active: 0,
+            wanted: 0,
+            completed: Latency::default(),
+        }
+    }
+
+    fn pass(&mut self, t_s: f64) {
+        let seconds = t_s - self.t_s;
+        self.stations.iter_mut().for_each(|s| s.work += s.speed * seconds);
+        self.t_s = t_s;
+    }
+
+    /// Extra demand of a cold server.
+    fn extra(&self) -> f64 {
+        let d = &self.disturbance;
+        if d.cold > 0.0 { d.cold * (-self.t_s / d.cold_tau_s).exp() } else { 0.0 }
+    }
+
+    /// Speeds of the next tick.
+    fn tick(&mut self) {
+        self.next_tick_s = self.t_s + TICK_S;
+        let d = self.disturbance;
+        if d.noise > 0.0 {
+            let keep = (-TICK_S / d.noise_tau_s).exp();
+            self.level = keep * self.level + (1.0 - keep * keep).sqrt() * self.random.normal();
+        }
+        if d.pause_s > 0.0 && self.t_s >= self.paused_until_s && self.random.uniform() < TICK_S / d.pause_every_s {
+            self.paused_until_s = self.t_s + d.pause_s;
+        }
+        let is_publishing = self.t_s % 20.0 < 12.0;
+        let mut speed = (1.0 + d.noise * self.level).max(0.05);
+        speed *= if is_publishing { 1.0 - d.publisher } else { 1.0 };
+        speed *= if self.t_s < self.paused_until_s { 0.0 } else { 1.0 };
+        self.spawn();
+        let extra = self.extra();
+        if let Some(first) = self.stations.first_mut() {
+            first.speed = speed;
+            first.fill(&mut self.random, extra);
+        }
+    }
+
+    fn spawn(&mut self) {
+        let Some(first) = self.stations.first_mut() else { return };
+        if self.disturbance.spawn_lag_s <= 0.0 || first.servers >= first.station.servers {
+            return;
+        }
+        match self.spawn_at_s {
+            Some(at_s) if self.t_s >= at_s => {
+                first.servers += 1;
+                self.spawn_at_s = None;
+            }
+            None if self.active > VUS_PER_WORKER * first.servers => {
+                self.spawn_at_s = Some(self.t_s + self.disturbance.spawn_lag_s);
+            }
+            _ => {}
+        }
+    }
+
+    fn arrive(&mut self, at: usize, began_s: f64) {
+        let extra = self.extra();
+        match self.stations.get_mut(at) {
+            Some(station) => {
+                station.queue.push_back(began_s);
+                station.fill(&mut self.random, extra);
+            }
+            None => {
+                self.completed.record(Duration::from_secs_f64((self.t_s - began_s).max(0.0)));
+                if self.active > self.wanted {
+                    self.active -= 1;
+                } else {
+                    self.begin_request();
+                }
+            }
+        }
+    }
+
+    fn begin_request(&mut self) {
+        if self.delay_s > 0.0 {
+            let there_s = self.t_s + self.random.lognormal(self.delay_s, 0.3);
+            self.travelling.push(Reverse((Time(there_s), Some(Time(self.t_s)))));
+        } else {
+            self.arrive(0, self.t_s);
+        }
+    }
+
+    fn complete(&mut self, at: usize) {
+        let extra = self.extra();
+        let Some(station) = self.stations.get_mut(at) else { return };
+        let Some(Reverse((_, Time(began_s)))) = station.in_service.pop() else { return };
+        station.fill(&mut self.random, extra);
+        self.arrive(at + 1, began_s);
+    }
+}
+
+impl System for Network {
+    fn set_vus(&mut self, vus: u32) {
+        self.wanted = vus as usize;
+        // Those that have not begun count as active: they will.
+        for _ in self.active..self.wanted {
+            let start_s = self.t_s + self.random.uniform();
+            self.travelling.push(Reverse((Time(start_s), None)));
+        }
+        self.active = self.active.max(self.wanted);
+    }
+
+    fn second(&mut self) -> Bin {
+        let end_s = self.t_s + 1.0;
+        loop {
+            let travel_s = self.travelling.peek().map_or(f64::INFINITY, |Reverse((Time(t), _))| *t);
+            let times = self.stations.iter().map(|s| s.next_s(self.t_s)).enumerate();
+            let (at, done_s) = times.fold((0, f64::INFINITY), |best, next| if next.1 < best.1 { next } else { best });
+            let next_s = travel_s.min(done_s).min(self.next_tick_s);
+            if next_s >= end_s {
+                break;
+            }
+            self.pass(next_s);
+            if next_s == self.next_tick_s {
+                self.tick();
+            } else if next_s == done_s {
+                self.complete(at);
+            } else if let Some(Reverse((_, began))) = self.travelling.pop() {
+                match began {
+                    Some(Time(began_s)) => self.arrive(0, began_s),
+                    None => self.begin_request(),
+                }
+            }
+        }
+        self.pass(end_s);
+        let latency = self.completed.take();
+        let completed = latency.count();
+        Bin { t_s: end_s, vus: self.active as u32, completed, failed: 0, latency, generator: GeneratorState::Healthy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exact throughput of M/M/c with an exponential-or-any delay, closed, N VUs: birth–death on the queue.
+    fn exact(servers: f64, service_s: f64, delay_s: f64, vus: i32) -> f64 {
+        let (mut weight, mut sum, mut flow) = (1.0, 1.0, 0.0);
+        for j in 1..=vus {
+            let mu = f64::from(j).min(servers) / service_s;
+            weight *= f64::from(vus - j + 1) / delay_s / mu;
+            sum += weight;
+            flow += weight * mu;
+        }
+        flow / sum
+    }
+
+    #[test]
+    fn it_agrees_with_the_exact_answer() {
+        let station = Station { servers: 8, service_s: 0.02, cv: 1.0, is_exponential: true };
+        for vus in [4, 24, 60] {
+            let mut system = Network::new(&[station], 0.06, Disturbance::default(), 9);
+            system.set_vus(vus as u32);
+            (0..10).for_each(|_| drop(system.second()));
+            let completed: u64 = (0..150).map(|_| system.second().completed).sum();
+            let (got, want) = (completed as f64 / 150.0, exact(8.0, 0.02, 0.06, vus));
+            assert!((got / want - 1.0).abs() < 0.02, "{vus}: {got} is not {want}");
+        }
+    }
+
+    #[test]
+    fn a_pause_stops_everything() {
+        let station = Station { servers: 4, service_s: 0.01, cv: 0.5, is_exponential: false };
+        let pauses = Disturbance { pause_every_s: 4.0, pause_s: 1.0, ..Disturbance::default() };
+        let mut system = Network::new(&[station], 0.0, pauses, 2);
+        system.set_vus(8);
+        let completed: u64 = (0..200).map(|_| system.second().completed).sum();
+        let share = completed as f64 / 200.0 / 400.0;
+        assert!((share - 0.8).abs() < 0.06, "{share}");
+    }
+}

@@ -1,0 +1,174 @@
+//! Was it the server, or was it us? Judges the generator's own health, second by second and over a run.
+//!
+//! Knows no clock: everything is in the windows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capacity::search::GeneratorState;
+use crate::histogram::Latency;
+use crate::outcome::{Blame, ErrorKind};
+use crate::window::{Second, SeriesWindow};
+
+/// Share of one core that a worker may use before its VUs wait for it (`docs`: k6 asks for 20 % idle, too).
+const BUSY: f64 = 0.85;
+/// Event-loop lag in ms that is the probe's own: its timer has a resolution of 1 ms.
+const LAG_OF_PROBE_MS: f64 = 2.0;
+/// Lag that matters at any latency, ms.
+const LAG_MS: f64 = 5.0;
+/// Lag that matters as a share of the median latency.
+const LAG_SHARE: f64 = 0.05;
+/// Share of the machine's CPU that the hypervisor may give to others.
+const STEAL: f64 = 0.20;
+/// Share of the seconds that may be limited in a valid run.
+const LIMITED_SHARE: f64 = 0.05;
+
+/// Whether the generator kept up in one second.
+#[must_use]
+pub fn state(second: &Second) -> GeneratorState {
+    let window = &second.window;
+    let mut latency = Latency::default();
+    for series in &window.series {
+        latency.merge(&series.duration);
+    }
+    let limited = |reason: String| GeneratorState::Limited { reason };
+    let busiest = window.generator.busiest_permille as f64 / 1000.0;
+    if busiest > BUSY {
+        return limited(format!("a worker thread used {:.0} % of its core", 100.0 * busiest));
+    }
+    let allowed = LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * latency.quantile_ms(0.5).unwrap_or(0.0));
+    let lag = window.generator.lag.quantile_ms(0.9).unwrap_or(0.0);
+    if lag > allowed {
+        return limited(format!("the event loop was {lag:.0} ms late"));
+    }
+    if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
+        return limited(format!("the hypervisor gave {:.0} % of the CPU to others", 100.0 * steal));
+    }
+    let own = |series: &SeriesWindow| -> Option<ErrorKind> {
+        series.errors.keys().copied().find(|kind| kind.blame() == Blame::Generator)
+    };
+    match window.series.iter().find_map(own) {
+        Some(kind) => limited(kind.describe()),
+        None => GeneratorState::Healthy,
+    }
+}
+
+/// The generator's health over the measured part of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Seconds that were looked at.
+    pub seconds: u64,
+    /// Seconds in which the generator was the limit.
+    pub limited_seconds: u64,
+    /// Why, with the number of seconds: the first reason of each kind.
+    pub reasons: BTreeMap<String, u64>,
+    /// How late the event loops were. Includes up to 1 ms that the probe's timer adds by itself.
+    pub lag: Latency,
+    /// CPU time of the workers, ns.
+    pub cpu_ns: u64,
+    /// Wall time of the workers, ns.
+    pub wall_ns: u64,
+    /// Greatest share of its core that one worker used in a second.
+    pub busiest_worker: f64,
+    /// Greatest share of all cores that this process used in a second.
+    pub cpu_share_max: Option<f64>,
+    /// Greatest share of all cores that the hypervisor gave to others in a second.
+    pub steal_share_max: Option<f64>,
+    /// Resident memory at the first and at the last of the seconds, bytes.
+    pub memory_bytes: Option<(u64, u64)>,
+    /// The most resident memory, bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Most open files, and how many there may be.
+    pub open_files: Option<(u64, u64)>,
+}
+
+impl Health {
+    /// Takes one second into account.
+    pub fn add(&mut self, second: &Second) {
+        self.seconds += 1;
+        if let GeneratorState::Limited { reason } = state(second) {
+            self.limited_seconds += 1;
+            // The figure in a reason differs from second to second; what comes before it does not.
+            let class: String = reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").trim().to_owned();
+            *self.reasons.entry(class).or_default() += 1;
+        }
+        let generator = &second.window.generator;
+        self.lag.merge(&generator.lag);
+        self.cpu_ns += generator.cpu_ns;
+        self.wall_ns += generator.wall_ns;
+        self.busiest_worker = self.busiest_worker.max(generator.busiest_permille as f64 / 1000.0);
+        let host = &second.host;
+        self.cpu_share_max = greatest(self.cpu_share_max, host.cpu_share);
+        self.steal_share_max = greatest(self.steal_share_max, host.steal_share);
+        if let Some(now) = host.memory_bytes {
+            self.memory_bytes = Some((self.memory_bytes.map_or(now, |(first, _)| first), now));
+        }
+        self.peak_memory_bytes = self.peak_memory_bytes.max(host.peak_memory_bytes);
+        if let (Some(open), Some(limit)) = (host.open_files, host.open_files_limit) {
+            self.open_files = Some((self.open_files.map_or(open, |(most, _)| most.max(open)), limit));
+        }
+    }
+
+    /// Whether the generator kept up: at most 5 % of the seconds were limited.
+    #[must_use]
+    pub fn kept_up(&self) -> bool {
+        self.limited_seconds as f64 <= LIMITED_SHARE * self.seconds as f64
+    }
+
+    /// CPU time of the workers as a share of their cores.
+    #[must_use]
+    pub fn cpu_share(&self) -> Option<f64> {
+        (self.wall_ns > 0).then(|| self.cpu_ns as f64 / self.wall_ns as f64)
+    }
+}
+
+fn greatest(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{HostSample, Part, Window};
+    use std::time::Duration;
+
+    fn second(lag_ms: u64, permille: u64, latency_ms: u64) -> Second {
+        let mut window = Window::new(1, 1);
+        window.generator.lag.record_n(Duration::from_millis(lag_ms), 50);
+        window.generator.busiest_permille = permille;
+        window.series[0].duration.record_n(Duration::from_millis(latency_ms), 100);
+        Second { second: 0, part: Part::Steady, window, host: HostSample::default() }
+    }
+
+    #[test]
+    fn a_lag_counts_against_the_latency_that_it_spoils() {
+        assert_eq!(state(&second(1, 300, 20)), GeneratorState::Healthy);
+        assert!(matches!(state(&second(9, 300, 20)), GeneratorState::Limited { .. }));
+        assert_eq!(state(&second(9, 300, 1000)), GeneratorState::Healthy);
+        assert!(matches!(state(&second(1, 900, 20)), GeneratorState::Limited { .. }));
+    }
+
+    #[test]
+    fn ports_used_up_are_our_fault() {
+        let mut spoilt = second(1, 100, 20);
+        spoilt.window.series[0].errors.insert(ErrorKind::Ports, 1);
+        assert!(matches!(state(&spoilt), GeneratorState::Limited { .. }));
+    }
+
+    #[test]
+    fn one_bad_second_in_twenty_is_forgiven() {
+        let mut health = Health::default();
+        (0..19).for_each(|_| health.add(&second(1, 300, 20)));
+        health.add(&second(1, 950, 20));
+        assert!(health.kept_up());
+        health.add(&second(1, 990, 20));
+        assert!(!health.kept_up());
+        assert_eq!(health.reasons.values().sum::<u64>(), 2);
+        assert_eq!(health.reasons.len(), 1);
+    }
+}

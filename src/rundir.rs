@@ -1,0 +1,261 @@
+//! The run directory: `runs/<utc>-<command>-<id>/`. Never overwritten, append-only while the run lasts, readable after
+//! a kill at any moment.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan.json` | the plan and the environment, before the first request |
+//! | `windows.ndjson` | one line per second, histograms inside; synced every few seconds |
+//! | `events.ndjson` | what happened: steps of a search, publishes, faults |
+//! | `journal.ndjson` | what we made on the server, written before it was made |
+//! | `summary.json` | the result |
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Environment;
+use crate::plan::{self, Plan};
+use crate::summary::{Builder, RunState, SCHEMA, Summary};
+use crate::window::Second;
+
+/// A directory that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirFault {
+    /// The system said no.
+    #[error("{}: cannot {what}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{}: {what}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No run is there.
+    #[error("{}: not a run directory (it has no plan.json)", .0.display())]
+    NotARun(PathBuf),
+}
+
+/// `plan.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanFile {
+    /// What is to happen.
+    pub plan: Plan,
+    /// Where and when.
+    pub environment: Environment,
+}
+
+/// A run's directory, while the run writes it.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    windows: File,
+    events: File,
+    unsynced: u32,
+}
+
+/// Lines of `windows.ndjson` between two syncs to the disk: what a power failure can cost, in seconds.
+const SYNC_EVERY: u32 = 5;
+
+fn fault<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> RunDirFault + 'a {
+    move |source| RunDirFault::Io { path: path.to_owned(), what, source }
+}
+
+/// The name of a run's directory: when it began, what it does, which it is.
+#[must_use]
+pub fn name(environment: &Environment, command: &str, run_id: &str) -> String {
+    format!("{}-{command}-{run_id}", environment.started.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+impl RunDir {
+    /// Makes the directory. It must not exist.
+    ///
+    /// # Errors
+    /// Where it exists or cannot be made.
+    pub fn create(path: &Path) -> Result<RunDir, RunDirFault> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(fault(parent, "make the directory"))?;
+        }
+        fs::create_dir(path).map_err(fault(path, "make the directory"))?;
+        let open = |name: &str| {
+            let file = path.join(name);
+            OpenOptions::new().append(true).create_new(true).open(&file).map_err(fault(&file, "make the file"))
+        };
+        Ok(RunDir {
+            windows: open("windows.ndjson")?,
+            events: open("events.ndjson")?,
+            path: path.to_owned(),
+            unsynced: 0,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `plan.json`.
+    ///
+    /// # Errors
+    /// Where the disk says no.
+    pub fn write_plan(&self, file: &PlanFile) -> Result<(), RunDirFault> {
+        write_json(&self.path.join("plan.json"), file)
+    }
+
+    /// Appends a second.
+    ///
+    /// # Errors
+    /// Where the disk says no; what was appended before stays readable.
+    pub fn append(&mut self, second: &Second) -> Result<(), RunDirFault> {
+        let path = self.path.join("windows.ndjson");
+        append_line(&mut self.windows, &path, second)?;
+        self.unsynced += 1;
+        if self.unsynced >= SYNC_EVERY {
+            self.unsynced = 0;
+            self.windows.sync_data().map_err(fault(&path, "sync"))?;
+        }
+        Ok(())
+    }
+
+    /// Appends an event.
+    ///
+    /// # Errors
+    /// Where the disk says no.
+    pub fn event(&mut self, event: &serde_json::Value) -> Result<(), RunDirFault> {
+        append_line(&mut self.events, &self.path.join("events.ndjson"), event)
+    }
+
+    /// Writes `summary.json`, whole or not at all.
+    ///
+    /// # Errors
+    /// Where the disk says no.
+    pub fn write_summary(&self, summary: &Summary) -> Result<(), RunDirFault> {
+        write_json(&self.path.join("summary.json"), summary)
+    }
+}
+
+fn append_line<T: Serialize>(file: &mut File, path: &Path, value: &T) -> Result<(), RunDirFault> {
+    let mut line = serde_json::to_vec(value).map_err(|e| content(path, &e))?;
+    line.push(b'\n');
+    // One write per line: a kill leaves at most the last one torn.
+    file.write_all(&line).map_err(fault(path, "append"))
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RunDirFault> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(|e| content(path, &e))?;
+    text.push(b'\n');
+    write_whole(path, &text)
+}
+
+/// Writes a file whole or not at all: beside it first, then in its place.
+///
+/// # Errors
+/// Where the disk says no; the file that was there before is untouched.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), RunDirFault> {
+    let beside = path.with_extension("partial");
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let placed = written.and_then(|()| fs::rename(&beside, path));
+    placed.map_err(|e| {
+        // What could not be written whole must not lie about.
+        let _ = fs::remove_file(&beside);
+        fault(path, "write")(e)
+    })
+}
+
+fn content(path: &Path, what: &dyn std::fmt::Display) -> RunDirFault {
+    RunDirFault::Content { path: path.to_owned(), what: what.to_string() }
+}
+
+/// Reads a run: its summary, or where it has none, what its windows still say, as partial.
+///
+/// # Errors
+/// Where it is no run, or written by a newer version.
+pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
+    let summary = path.join("summary.json");
+    if summary.exists() {
+        let summary: Summary = read_json(&summary)?;
+        known(&path.join("summary.json"), summary.schema, SCHEMA)?;
+        return Ok(summary);
+    }
+    let PlanFile { plan, environment } = read_plan(path)?;
+    let mut builder = Builder::new(plan, environment);
+    for second in seconds(path)? {
+        builder.add(&second?);
+    }
+    Ok(builder.finish(RunState::Partial))
+}
+
+/// Reads `plan.json` of a run.
+///
+/// # Errors
+/// Where it is no run, or written by a newer version.
+pub fn read_plan(path: &Path) -> Result<PlanFile, RunDirFault> {
+    let plan_path = path.join("plan.json");
+    if !plan_path.exists() {
+        return Err(RunDirFault::NotARun(path.to_owned()));
+    }
+    let file: PlanFile = read_json(&plan_path)?;
+    known(&plan_path, file.plan.schema, plan::SCHEMA)?;
+    Ok(file)
+}
+
+fn known(path: &Path, schema: u32, ours: u32) -> Result<(), RunDirFault> {
+    if schema > ours {
+        let what = format!("written by a newer connect-bench (form {schema}, this one reads up to {ours})");
+        return Err(content(path, &what));
+    }
+    Ok(())
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, RunDirFault> {
+    let text = fs::read(path).map_err(fault(path, "read"))?;
+    serde_json::from_slice(&text).map_err(|e| content(path, &e))
+}
+
+/// The seconds of a run, in order. A torn last line, as a kill leaves it, is left out; torn in the middle is a fault.
+///
+/// # Errors
+/// Where the file cannot be opened.
+pub fn seconds(path: &Path) -> Result<impl Iterator<Item = Result<Second, RunDirFault>>, RunDirFault> {
+    let path = path.join("windows.ndjson");
+    let file = File::open(&path).map_err(fault(&path, "open"))?;
+    let mut lines = BufReader::new(file).split(b'\n').enumerate().peekable();
+    Ok(std::iter::from_fn(move || {
+        let (number, line) = lines.next()?;
+        let line = match line {
+            Ok(line) => line,
+            Err(e) => return Some(Err(fault(&path, "read")(e))),
+        };
+        match serde_json::from_slice(&line) {
+            Ok(second) => Some(Ok(second)),
+            Err(_) if lines.peek().is_none() => None,
+            Err(e) => Some(Err(content(&path, &format!("line {}: {e}", number + 1)))),
+        }
+    }))
+}
+
+/// Directories of runs below `root`, newest first. Empty where `root` does not exist.
+#[must_use]
+pub fn list(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut runs: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.join("plan.json").exists()).collect();
+    runs.sort();
+    runs.reverse();
+    runs
+}

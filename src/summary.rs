@@ -1,0 +1,226 @@
+//! What a run measured, with its histograms, plan, environment and the generator's own health.
+//!
+//! Made from windows, live or from a run directory: the same code, the same result. Knows no clock and no runtime.
+
+mod figures;
+
+pub use figures::{Figures, NodeFigures, PublishFigures};
+
+use serde::{Deserialize, Serialize};
+
+use crate::capacity::search::{SearchResult, Step};
+use crate::generator::Health;
+use crate::histogram::Latency;
+use crate::host::Environment;
+use crate::plan::Plan;
+use crate::window::{Part, Second, Window};
+
+/// Version of this form; a reader refuses a newer one.
+pub const SCHEMA: u32 = 1;
+/// Parts that the measured time is kept in; ten batches are made of them.
+const PARTS: u64 = 60;
+
+/// How a run came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// As planned.
+    Finished,
+    /// By a signal.
+    Interrupted,
+    /// By one of our own rules: an error storm, a server that is gone.
+    Aborted {
+        /// Which, for people.
+        reason: String,
+    },
+    /// Not at all: the process was killed, and this is what it had written.
+    Partial,
+}
+
+/// A part of the measured time: what intervals are computed from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batch {
+    /// Its length.
+    pub seconds: f64,
+    /// Completed requests of all scenarios.
+    pub completed: u64,
+    /// Completed fetches.
+    pub fetched: u64,
+    /// Failed requests of all scenarios.
+    pub failed: u64,
+    /// Latency of the fetches.
+    pub fetch_duration: Latency,
+}
+
+impl Batch {
+    /// Adds another part.
+    pub fn merge(&mut self, other: &Batch) {
+        self.seconds += other.seconds;
+        self.completed += other.completed;
+        self.fetched += other.fetched;
+        self.failed += other.failed;
+        self.fetch_duration.merge(&other.fetch_duration);
+    }
+}
+
+/// What a saturation search found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// Its answer.
+    pub result: SearchResult,
+    /// Its evidence.
+    pub steps: Vec<Step>,
+}
+
+/// What a run measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summary {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of connect-bench that made it.
+    pub version: String,
+    /// How it ended.
+    pub state: RunState,
+    /// What was to happen.
+    pub plan: Plan,
+    /// Where and when it was made.
+    pub environment: Environment,
+    /// The measured part: without warm-up and stopping.
+    pub steady: Window,
+    /// Everything, to be held against the server's own counts.
+    pub whole: Window,
+    /// The measured part in at most ten parts, in order.
+    pub batches: Vec<Batch>,
+    /// The generator's health in the measured part.
+    pub generator: Health,
+    /// Requests of the Connect client outside the scenarios: preflight, provisioning, clean-up.
+    pub api_requests_sent: u64,
+    /// Of a searched run.
+    pub search: Option<Search>,
+    /// Names of what we made and could not remove.
+    pub left_behind: Vec<String>,
+}
+
+/// Makes a [`Summary`] from seconds, in order, in bounded memory.
+#[derive(Debug)]
+pub struct Builder {
+    plan: Plan,
+    environment: Environment,
+    steady: Window,
+    whole: Window,
+    parts: Vec<Batch>,
+    health: Health,
+}
+
+impl Builder {
+    /// Nothing measured yet.
+    #[must_use]
+    pub fn new(plan: Plan, environment: Environment) -> Builder {
+        let window = Window::default();
+        Builder {
+            plan,
+            environment,
+            steady: window.clone(),
+            whole: window,
+            parts: Vec::new(),
+            health: Health::default(),
+        }
+    }
+
+    /// Takes one second.
+    pub fn add(&mut self, second: &Second) {
+        self.whole.merge(&second.window);
+        if second.part != Part::Steady {
+            return;
+        }
+        self.steady.merge(&second.window);
+        self.health.add(second);
+        let batch = self.batch(&second.window);
+        let planned = self.plan.duration.saturating_sub(self.plan.warm_up).as_secs();
+        let part = (second.second.saturating_sub(self.plan.warm_up.as_secs())) / planned.div_ceil(PARTS).max(1);
+        let part = usize::try_from(part).unwrap_or(0);
+        // A second that is missing in a torn file leaves an empty part, which is dropped in the end.
+        self.parts.resize_with(self.parts.len().max(part + 1), Batch::default);
+        self.parts[part].merge(&batch);
+    }
+
+    /// Seconds measured so far.
+    #[must_use]
+    pub fn steady_seconds(&self) -> u64 {
+        self.health.seconds
+    }
+
+    fn batch(&self, window: &Window) -> Batch {
+        let mut batch = Batch { seconds: window.seconds(), ..Batch::default() };
+        let fetch = self.plan.fetch_scenario();
+        for (at, series) in self.plan.series().iter().enumerate() {
+            let Some(measured) = window.series.get(at) else { continue };
+            batch.completed += measured.requests.completed;
+            batch.failed += measured.requests.failed;
+            if Some(series.scenario) == fetch {
+                batch.fetched += measured.requests.completed;
+                batch.fetch_duration.merge(&measured.duration);
+            }
+        }
+        batch
+    }
+
+    /// The summary of what was added.
+    #[must_use]
+    pub fn finish(self, state: RunState) -> Summary {
+        assert!(self.whole.balanced(), "the run's counts do not add up");
+        Summary {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state,
+            plan: self.plan,
+            environment: self.environment,
+            steady: self.steady,
+            whole: self.whole,
+            batches: ten(self.parts),
+            generator: self.health,
+            api_requests_sent: 0,
+            search: None,
+            left_behind: Vec::new(),
+        }
+    }
+}
+
+/// Ten batches of as equal a length as the parts allow; fewer where there are fewer parts.
+fn ten(mut parts: Vec<Batch>) -> Vec<Batch> {
+    parts.retain(|part| part.seconds > 0.0);
+    let count = parts.len().min(10);
+    let mut batches = vec![Batch::default(); count];
+    let total = parts.len();
+    for (at, part) in parts.iter().enumerate() {
+        batches[at * count / total].merge(part);
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(seconds: f64) -> Batch {
+        Batch { seconds, completed: 100, ..Batch::default() }
+    }
+
+    #[test]
+    fn sixty_parts_make_ten_equal_batches() {
+        let batches = ten(vec![part(30.0); 60]);
+        assert_eq!(batches.len(), 10);
+        assert!(batches.iter().all(|b| b.seconds == 180.0 && b.completed == 600));
+    }
+
+    #[test]
+    fn few_parts_make_as_many_batches_and_nothing_is_lost() {
+        assert_eq!(ten(vec![part(1.0); 4]).len(), 4);
+        let batches = ten(vec![part(1.0); 33]);
+        assert_eq!(batches.iter().map(|b| b.completed).sum::<u64>(), 3300);
+        assert!(ten(Vec::new()).is_empty());
+    }
+}
