@@ -10,5 +10,6 @@ mod sandbox;
 pub fn dispatch(cli: Cli) -> Exit {
     match cli.command {
         Command::Sandbox(args) => sandbox::run(&args),
+        _ => Exit::Fault,
     }
 }

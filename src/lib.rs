@@ -16,6 +16,7 @@ pub mod http;
 pub mod outcome;
 pub mod plan;
 pub mod recorder;
+pub mod report;
 pub mod rundir;
 pub mod sandbox;
 pub mod schedule;

@@ -1,0 +1,72 @@
+//! How values are typed.
+
+use std::time::Duration;
+
+/// A duration with its unit: `300ms`, `1.5s`, `30m`, `1h30m`, `2d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(format!("which unit? `{text}s` for seconds, `{text}m` for minutes"));
+    }
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let number: f64 = number.parse().map_err(|_e| unreadable(text))?;
+        seconds += number * unit_seconds(unit).ok_or_else(|| unreadable(text))?;
+        rest = tail;
+    }
+    if text.is_empty() || seconds > 31_536_000.0 {
+        return Err(unreadable(text));
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_e| unreadable(text))
+}
+
+fn unit_seconds(unit: &str) -> Option<f64> {
+    match unit {
+        "ms" => Some(0.001),
+        "s" => Some(1.0),
+        "m" | "min" => Some(60.0),
+        "h" => Some(3600.0),
+        "d" => Some(86_400.0),
+        _ => None,
+    }
+}
+
+fn unreadable(text: &str) -> String {
+    format!("`{text}` is no duration: write for example 300ms, 1.5s, 30m, 1h30m (a year at most)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let read = |text| duration(text).unwrap().as_millis();
+        assert_eq!(read("300ms"), 300);
+        assert_eq!(read("1.5s"), 1500);
+        assert_eq!(read("30m"), 1_800_000);
+        assert_eq!(read("1h30m"), 5_400_000);
+        assert_eq!(read("2d"), 172_800_000);
+    }
+
+    #[test]
+    fn a_number_without_a_unit_is_asked_about() {
+        assert!(duration("30").unwrap_err().contains("30m"));
+        for wrong in ["", "m", "5x", "1h30", "-3s", "1..5s", "99999999d"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_panic(text in ".{0,12}") {
+            let _ = duration(&text);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What people and scripts read: pure functions of a summary, one file per format.
+
+pub mod json;
+pub mod number;
+pub mod text;

@@ -1,0 +1,491 @@
+//! The documents that `ramp --json` and `load --json` print: the contract for scripts.
+//!
+//! Stable from the first release: fields are added, never renamed or removed. `schemas/` has their JSON Schemas, and a
+//! test holds real output against them. A figure without data is `null`, never zero.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::baseline::{self, Baseline, Comparison};
+use crate::capacity::search::{Outcome, Step};
+use crate::generator::Health;
+use crate::histogram::Latency;
+use crate::outcome::{Blame, ErrorKind};
+use crate::plan::Target;
+use crate::stats::Interval;
+use crate::summary::{Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
+use crate::window::Counts;
+
+/// Version of both documents.
+pub const SCHEMA: u32 = 1;
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub struct TargetDocument {
+    /// The server, or the URL.
+    pub url: String,
+    /// Whether it is our own stand-in; then nothing here is a result of Posit Connect.
+    pub sandbox: bool,
+    /// What Connect says of itself.
+    pub connect_version: Option<String>,
+    /// Profile or curve of the sandbox.
+    pub sandbox_profile: Option<String>,
+}
+
+impl TargetDocument {
+    fn of(target: &Target) -> TargetDocument {
+        TargetDocument {
+            url: target.url.to_string(),
+            sandbox: target.sandbox,
+            connect_version: target.connect_version.clone(),
+            sandbox_profile: target.sandbox_profile.clone(),
+        }
+    }
+}
+
+/// Latencies in ms.
+#[derive(Debug, Serialize)]
+pub struct LatencyDocument {
+    /// Number of values.
+    pub n: u64,
+    /// Mean, exact.
+    pub mean: Option<f64>,
+    /// Median.
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile; `null` below 10 000 values.
+    pub p999: Option<f64>,
+    /// Greatest value.
+    pub max: Option<f64>,
+}
+
+/// Fewest values of which a 99.9th percentile says anything.
+const LEAST_FOR_P999: u64 = 10_000;
+
+impl LatencyDocument {
+    /// The usual figures of a distribution.
+    #[must_use]
+    pub fn of(latency: &Latency) -> LatencyDocument {
+        LatencyDocument {
+            n: latency.count(),
+            mean: latency.mean_ms(),
+            p50: latency.quantile_ms(0.5),
+            p90: latency.quantile_ms(0.9),
+            p95: latency.quantile_ms(0.95),
+            p99: latency.quantile_ms(0.99),
+            p999: latency.quantile_ms(0.999).filter(|_| latency.count() >= LEAST_FOR_P999),
+            max: latency.max_ms(),
+        }
+    }
+}
+
+/// `load --json`.
+#[derive(Debug, Serialize)]
+pub struct LoadDocument {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// `load`.
+    pub kind: &'static str,
+    /// Version of connect-bench.
+    pub version: String,
+    /// How the run ended.
+    pub state: RunState,
+    /// What was measured.
+    pub target: TargetDocument,
+    /// The whole run, warm-up and stopping included, all scenarios:
+    /// scheduled = completed + failed + dropped + interrupted.
+    pub requests: Requests,
+    /// The measured part.
+    pub requests_per_second: Rates,
+    /// Latency of completed fetches in the measured part.
+    pub fetch_latency_ms: LatencyDocument,
+    /// 95 % intervals of the figures of the measured part, from ten batches.
+    pub intervals_95: Intervals,
+    /// Time per iteration of the fetching VUs, N/X.
+    pub cycle_ms: Option<f64>,
+    /// Failed share of the requests in the measured part.
+    pub error_rate: Option<f64>,
+    /// Upper end of its one-sided 95 % interval.
+    pub error_rate_upper_95: Option<f64>,
+    /// Failures in the measured part.
+    pub errors: Vec<ErrorDocument>,
+    /// The publish loop in the measured part; `null` where there was none.
+    pub publish: Option<PublishDocument>,
+    /// Mean number of fetching VUs in the measured part.
+    pub vus: f64,
+    /// Length of the measured part.
+    pub duration_s: f64,
+    /// Length of the warm-up before it.
+    pub warm_up_s: f64,
+    /// Little's-law audit.
+    pub little: Option<crate::stats::little::LittleAudit>,
+    /// The documented baselines beside it.
+    pub baselines: Vec<Comparison>,
+    /// How to read them.
+    pub baselines_note: &'static str,
+    /// The generator's own health.
+    pub generator: GeneratorDocument,
+    /// By node, where nodes can be told apart.
+    pub nodes: Vec<NodeFigures>,
+    /// The run directory.
+    pub run_dir: String,
+    /// What we made on the server and could not remove.
+    pub left_behind: Vec<String>,
+}
+
+/// Counts of requests.
+#[derive(Debug, Serialize)]
+pub struct Requests {
+    /// Due.
+    pub scheduled: u64,
+    /// With the response that was expected.
+    pub completed: u64,
+    /// Ended in another way.
+    pub failed: u64,
+    /// Never begun.
+    pub dropped: u64,
+    /// Cut off at the end.
+    pub interrupted: u64,
+    /// Written to a socket.
+    pub sent: u64,
+    /// Sent again because a kept connection turned out to be closed.
+    pub retried: u64,
+    /// Sent by the Connect client outside the scenarios: preflight, provisioning, clean-up.
+    pub api_sent: u64,
+}
+
+/// Requests per second.
+#[derive(Debug, Serialize)]
+pub struct Rates {
+    /// Of all scenarios.
+    pub all: f64,
+    /// Fetches alone.
+    pub fetch: f64,
+}
+
+/// 95 % intervals.
+#[derive(Debug, Serialize)]
+pub struct Intervals {
+    /// Of all requests per second.
+    pub requests_per_second: Option<Interval>,
+    /// Of fetches per second.
+    pub fetch_per_second: Option<Interval>,
+    /// Of the mean latency, ms.
+    pub latency_mean_ms: Option<Interval>,
+    /// Of the latency's median, ms.
+    pub latency_p50_ms: Option<Interval>,
+    /// Of its 90th percentile, ms.
+    pub latency_p90_ms: Option<Interval>,
+    /// Of its 95th percentile, ms.
+    pub latency_p95_ms: Option<Interval>,
+    /// Of its 99th percentile, ms.
+    pub latency_p99_ms: Option<Interval>,
+}
+
+/// Failures of one kind.
+#[derive(Debug, Serialize)]
+pub struct ErrorDocument {
+    /// Which.
+    pub kind: ErrorKind,
+    /// How many.
+    pub count: u64,
+    /// k6's `error_code`.
+    pub k6_code: u16,
+    /// Whose fault, as far as it can be told.
+    pub blame: Blame,
+}
+
+/// The publish loop.
+#[derive(Debug, Serialize)]
+pub struct PublishDocument {
+    /// Publishes that ended well.
+    pub completed: u64,
+    /// Publishes that did not.
+    pub failed: u64,
+    /// Publishes that were cut off at the end.
+    pub interrupted: u64,
+    /// Durations of the phases.
+    pub phases_ms: BTreeMap<String, LatencyDocument>,
+}
+
+/// The generator's own health.
+#[derive(Debug, Serialize)]
+pub struct GeneratorDocument {
+    /// Whether what was measured is the server's doing.
+    pub valid: bool,
+    /// Why not.
+    pub reasons: Vec<String>,
+    /// CPU time of the workers as a share of their cores.
+    pub cpu_share: Option<f64>,
+    /// Greatest share of its core that one worker used in a second.
+    pub busiest_worker_share: f64,
+    /// Greatest share of all cores that the hypervisor gave to others in a second.
+    pub steal_share_max: Option<f64>,
+    /// How late the event loops were, up to 1 ms of it the probe's own.
+    pub lag_ms: LatencyDocument,
+    /// Seconds in which the generator was the limit, and seconds measured.
+    pub limited_seconds: (u64, u64),
+    /// Resident memory at the first and at the last measured second.
+    pub memory_bytes: Option<(u64, u64)>,
+    /// The most resident memory.
+    pub peak_memory_bytes: Option<u64>,
+    /// Most open files, and how many there may be.
+    pub open_files: Option<(u64, u64)>,
+}
+
+impl GeneratorDocument {
+    fn of(health: &Health, invalid: Vec<String>) -> GeneratorDocument {
+        GeneratorDocument {
+            valid: invalid.is_empty(),
+            reasons: invalid,
+            cpu_share: health.cpu_share(),
+            busiest_worker_share: health.busiest_worker,
+            steal_share_max: health.steal_share_max,
+            lag_ms: LatencyDocument::of(&health.lag),
+            limited_seconds: (health.limited_seconds, health.seconds),
+            memory_bytes: health.memory_bytes,
+            peak_memory_bytes: health.peak_memory_bytes,
+            open_files: health.open_files,
+        }
+    }
+}
+
+fn requests(summary: &Summary) -> Requests {
+    let mut counts = Counts::default();
+    let (mut sent, mut retried) = (0, 0);
+    for series in &summary.whole.series {
+        counts.merge(&series.requests);
+        sent += series.sent;
+        retried += series.retried;
+    }
+    // What a killed run had under way is cut off too; nobody saw how it ended.
+    let lost = counts.carried_out - counts.carried_in;
+    Requests {
+        scheduled: counts.scheduled,
+        completed: counts.completed,
+        failed: counts.failed,
+        dropped: counts.dropped,
+        interrupted: counts.interrupted + lost,
+        sent,
+        retried,
+        api_sent: summary.api_requests_sent,
+    }
+}
+
+fn errors(errors: &BTreeMap<ErrorKind, u64>) -> Vec<ErrorDocument> {
+    let document = |(kind, count): (&ErrorKind, &u64)| ErrorDocument {
+        kind: *kind,
+        count: *count,
+        k6_code: kind.k6_code(),
+        blame: kind.blame(),
+    };
+    errors.iter().map(document).collect()
+}
+
+fn publish(figures: &PublishFigures) -> PublishDocument {
+    let phase = |(name, latency): (&String, &Latency)| {
+        let name = name.strip_prefix("publish_").unwrap_or(name).to_owned();
+        (name, LatencyDocument::of(latency))
+    };
+    PublishDocument {
+        completed: figures.publishes.completed,
+        failed: figures.publishes.failed,
+        interrupted: figures.publishes.interrupted,
+        phases_ms: figures.phases.iter().map(phase).collect(),
+    }
+}
+
+/// The document of a load test.
+#[must_use]
+pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDocument {
+    let figures = Figures::of(summary);
+    let measured = figures.measured(summary);
+    let [p50, p90, p95, p99] = figures.fetch_quantile_intervals;
+    let invalid = figures.invalid(summary);
+    LoadDocument {
+        schema: SCHEMA,
+        kind: "load",
+        version: summary.version.clone(),
+        state: summary.state.clone(),
+        target: TargetDocument::of(&summary.plan.target),
+        requests: requests(summary),
+        requests_per_second: Rates { all: figures.all_per_s, fetch: figures.fetch_per_s },
+        fetch_latency_ms: LatencyDocument::of(&figures.fetch.duration),
+        intervals_95: Intervals {
+            requests_per_second: figures.all_per_s_interval,
+            fetch_per_second: figures.fetch_per_s_interval,
+            latency_mean_ms: figures.fetch_mean_interval,
+            latency_p50_ms: p50,
+            latency_p90_ms: p90,
+            latency_p95_ms: p95,
+            latency_p99_ms: p99,
+        },
+        cycle_ms: figures.cycle_ms,
+        error_rate: figures.error_rate,
+        error_rate_upper_95: figures.error_rate_upper,
+        errors: errors(&figures.errors),
+        publish: figures.publish.as_ref().map(publish),
+        vus: figures.vus,
+        duration_s: figures.seconds,
+        warm_up_s: summary.plan.warm_up.as_secs_f64(),
+        little: figures.little,
+        baselines: baselines.iter().map(|b| baseline::compare(&measured, b)).collect(),
+        baselines_note: baseline::NOTE,
+        generator: GeneratorDocument::of(&summary.generator, invalid),
+        nodes: figures.nodes.clone(),
+        run_dir: run_dir.display().to_string(),
+        left_behind: summary.left_behind.clone(),
+    }
+}
+
+/// `ramp --json`.
+#[derive(Debug, Serialize)]
+pub struct RampDocument {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// `ramp`.
+    pub kind: &'static str,
+    /// Version of connect-bench.
+    pub version: String,
+    /// `saturated`, `not_saturated`, `generator_limited` or `aborted`.
+    pub result: &'static str,
+    /// Why it was aborted.
+    pub reason: Option<String>,
+    /// How the run ended.
+    pub state: RunState,
+    /// The answer.
+    pub saturation: SaturationDocument,
+    /// The evidence.
+    pub steps: Vec<StepDocument>,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+    /// Length of the search.
+    pub elapsed_s: f64,
+    /// The run directory.
+    pub run_dir: String,
+    /// What was measured.
+    pub target: TargetDocument,
+    /// The whole run.
+    pub requests: Requests,
+    /// The generator's own health over the whole search.
+    pub generator: GeneratorDocument,
+    /// The load test that followed with `--then-load`.
+    pub load: Option<LoadDocument>,
+    /// What we made on the server and could not remove.
+    pub left_behind: Vec<String>,
+}
+
+/// Where the server saturates.
+#[derive(Debug, Serialize)]
+pub struct SaturationDocument {
+    /// VUs to load it with: N_sat rounded up; what it means is said by `result`.
+    pub vus: Option<u32>,
+    /// 90 % interval of N_sat.
+    pub vus_ci: Option<[u32; 2]>,
+    /// N* = X_max · R0, the knee.
+    pub knee_vus: Option<f64>,
+    /// Throughput of the plateau.
+    pub requests_per_second: Option<f64>,
+    /// Its 90 % interval.
+    pub requests_per_second_ci: Option<[f64; 2]>,
+    /// Throughput to expect at `vus`.
+    pub requests_per_second_at_vus: Option<f64>,
+}
+
+/// One stage of the search.
+#[derive(Debug, Serialize)]
+pub struct StepDocument {
+    /// VUs held.
+    pub vus: u32,
+    /// Throughput.
+    pub requests_per_second: f64,
+    /// Half-width of its 95 % interval.
+    pub requests_per_second_plus_minus: f64,
+    /// Change against the best stage before, as a share.
+    pub change: Option<f64>,
+    /// Latency of completed requests.
+    pub latency_ms: StepLatency,
+    /// Failed share.
+    pub error_rate: f64,
+    /// How long it lasted.
+    pub duration_s: f64,
+    /// What followed from it.
+    pub decision: String,
+}
+
+/// Latency in one stage, ms.
+#[derive(Debug, Serialize)]
+pub struct StepLatency {
+    /// Mean.
+    pub mean: Option<f64>,
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+}
+
+impl StepDocument {
+    fn of(step: &Step) -> StepDocument {
+        StepDocument {
+            vus: step.vus,
+            requests_per_second: step.requests_per_second,
+            requests_per_second_plus_minus: 1.96 * step.standard_error,
+            change: step.change_vs_best,
+            latency_ms: StepLatency { mean: step.mean_ms, p50: step.p50_ms, p95: step.p95_ms, p99: step.p99_ms },
+            error_rate: step.error_rate,
+            duration_s: step.seconds,
+            decision: step.decision.clone(),
+        }
+    }
+}
+
+/// The document of a ramp, with that of the load test that followed it, if one did.
+#[must_use]
+pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<LoadDocument>) -> RampDocument {
+    let result = &search.result;
+    let (name, reason) = match &result.outcome {
+        Outcome::Saturated => ("saturated", None),
+        Outcome::NotSaturated => ("not_saturated", None),
+        Outcome::GeneratorLimited => ("generator_limited", None),
+        Outcome::Aborted { reason } => ("aborted", Some(reason.clone())),
+    };
+    // Stages in which the generator was the limit are not used, so they do not spoil the answer.
+    let invalid = match result.outcome {
+        Outcome::GeneratorLimited => vec!["the generator was the limit before the server".to_owned()],
+        _ => Vec::new(),
+    };
+    RampDocument {
+        schema: SCHEMA,
+        kind: "ramp",
+        version: summary.version.clone(),
+        result: name,
+        reason,
+        state: summary.state.clone(),
+        saturation: SaturationDocument {
+            vus: result.vus,
+            vus_ci: result.vus_ci.map(|(low, high)| [low, high]),
+            knee_vus: result.knee_vus,
+            requests_per_second: result.requests_per_second,
+            requests_per_second_ci: result.requests_per_second_ci.map(|(low, high)| [low, high]),
+            requests_per_second_at_vus: result.at_vus.map(|at| at.requests_per_second),
+        },
+        steps: search.steps.iter().map(StepDocument::of).collect(),
+        notes: result.notes.clone(),
+        elapsed_s: result.elapsed_s,
+        run_dir: run_dir.display().to_string(),
+        target: TargetDocument::of(&summary.plan.target),
+        requests: requests(summary),
+        generator: GeneratorDocument::of(&summary.generator, invalid),
+        load,
+        left_behind: summary.left_behind.clone(),
+    }
+}

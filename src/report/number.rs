@@ -1,0 +1,122 @@
+//! Numbers for people: three significant digits, units said, a dash for what is not known.
+
+/// A dash: no data. Never a zero.
+pub const MISSING: &str = "–";
+
+/// A number with three significant digits, with thousands grouped by spaces: `0.0123`, `4.56`, `78.9`, `1 270`.
+#[must_use]
+pub fn significant(value: f64) -> String {
+    if !value.is_finite() {
+        return MISSING.to_owned();
+    }
+    let magnitude = value.abs();
+    let decimals = match magnitude {
+        0.0 => 0,
+        m if m >= 99.95 => 0,
+        m if m >= 9.995 => 1,
+        m if m >= 0.999_5 => 2,
+        m => usize::try_from((2.0 - m.log10().floor()).clamp(0.0, 9.0) as i64).unwrap_or(9),
+    };
+    grouped(&format!("{value:.decimals$}"))
+}
+
+/// A count, with thousands grouped: `1 675 800`.
+#[must_use]
+pub fn count(value: u64) -> String {
+    grouped(&value.to_string())
+}
+
+fn grouped(text: &str) -> String {
+    let (whole, rest) = text.split_once('.').map_or((text, None), |(whole, rest)| (whole, Some(rest)));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let mut out = String::from(sign);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            // A narrow space that does not break.
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    if let Some(rest) = rest {
+        out.push('.');
+        out.push_str(rest);
+    }
+    out
+}
+
+/// [`significant`], or a dash.
+#[must_use]
+pub fn maybe(value: Option<f64>) -> String {
+    value.map_or_else(|| MISSING.to_owned(), significant)
+}
+
+/// A share as a percentage: `0 %`, `0.02 %`, `4.6 %`.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    match share * 100.0 {
+        p if !p.is_finite() => MISSING.to_owned(),
+        0.0 => "0 %".to_owned(),
+        p if p.abs() < 0.001 => format!("{p:.5} %"),
+        p if p.abs() < 0.1 => format!("{p:.3} %"),
+        p if p.abs() < 10.0 => format!("{p:.1} %"),
+        p => format!("{p:.0} %"),
+    }
+}
+
+/// A change as a percentage with its sign: `+1.2 %`.
+#[must_use]
+pub fn change(share: f64) -> String {
+    let text = percent(share);
+    if share > 0.0 { format!("+{text}") } else { text.replacen('-', "−", 1) }
+}
+
+/// A length of time: `45 s`, `7 min 12 s`, `30 min`, `1 h 05 min`.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match s {
+        0 if seconds > 0.0 => format!("{:.0} ms", seconds * 1000.0),
+        0..60 => format!("{s} s"),
+        60..3600 if s.is_multiple_of(60) => format!("{} min", s / 60),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        _ => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+/// Bytes: `14.2 MB` (powers of ten).
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..1000 => format!("{n} B"),
+        1000..1_000_000 => format!("{} kB", significant(n as f64 / 1e3)),
+        1_000_000..1_000_000_000 => format!("{} MB", significant(n as f64 / 1e6)),
+        _ => format!("{} GB", significant(n as f64 / 1e9)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_and_no_more() {
+        let shown: Vec<String> =
+            [0.0, 0.012_345, 0.999_9, 4.563, 78.94, 99.96, 1270.4, 1_675_800.0].map(significant).into();
+        assert_eq!(shown, ["0", "0.0123", "1.00", "4.56", "78.9", "100", "1\u{202f}270", "1\u{202f}675\u{202f}800"]);
+        assert_eq!(maybe(None), MISSING);
+        assert_eq!(significant(f64::NAN), MISSING);
+        assert_eq!(significant(-1270.0), "-1\u{202f}270");
+    }
+
+    #[test]
+    fn shares_and_times() {
+        assert_eq!(
+            [0.0, 0.000_002, 0.000_2, 0.046, 0.5].map(percent),
+            ["0 %", "0.00020 %", "0.020 %", "4.6 %", "50 %"]
+        );
+        assert_eq!((change(0.012), change(-0.3)), ("+1.2 %".to_owned(), "−30 %".to_owned()));
+        let times = [0.25, 45.0, 432.0, 1800.0, 3900.0].map(duration);
+        assert_eq!(times, ["250 ms", "45 s", "7 min 12 s", "30 min", "1 h 05 min"]);
+        assert_eq!((bytes(512), bytes(14_230_000)), ("512 B".to_owned(), "14.2 MB".to_owned()));
+    }
+}

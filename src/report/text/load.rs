@@ -1,0 +1,202 @@
+//! The result of a load test as text.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::super::number::{MISSING, bytes, change, count, duration, maybe, percent, significant};
+use super::{table, what};
+use crate::baseline::{self, Baseline, Comparison};
+use crate::stats::Interval;
+use crate::stats::little::LittleVerdict;
+use crate::summary::{Figures, RunState, Summary};
+
+/// The result of a load test.
+#[must_use]
+pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String {
+    let figures = Figures::of(summary);
+    let mut out = format!("{}\n", what(&summary.plan.target));
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{}\n", verdict(summary, &figures));
+    out.push_str(&table(&main_rows(&figures), 2));
+    out.push_str(&errors(&figures));
+    out.push_str(&publish(&figures));
+    out.push_str(&nodes(&figures));
+    let _ = writeln!(out, "\n{}", health(summary, &figures));
+    if !baselines.is_empty() {
+        out.push_str(&documented(summary, &figures, baselines));
+    }
+    let _ = writeln!(out, "\nrun directory: {}", run_dir.display());
+    for left in &summary.left_behind {
+        let _ = writeln!(out, "left on the server: {left} (remove it with: connect-bench cleanup)");
+    }
+    out
+}
+
+fn verdict(summary: &Summary, figures: &Figures) -> String {
+    let state = match &summary.state {
+        RunState::Finished => String::new(),
+        RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
+        RunState::Aborted { reason } => format!("Aborted ({reason}); what there is: "),
+        RunState::Partial => {
+            let planned = summary.plan.duration.saturating_sub(summary.plan.warm_up).as_secs_f64();
+            format!("PARTIAL, {} of {}: ", duration(figures.seconds), duration(planned))
+        }
+    };
+    let invalid = figures.invalid(summary);
+    let not_valid = if invalid.is_empty() { String::new() } else { format!("NOT VALID: {}.\n", invalid.join("; ")) };
+    if figures.requests.completed == 0 {
+        return format!("{not_valid}{state}no request was completed in {}", duration(figures.seconds));
+    }
+    format!(
+        "{not_valid}{state}{} requests per second at {} fetching VUs over {}, mean latency {} ms, {} errors",
+        significant(figures.all_per_s),
+        significant(figures.vus),
+        duration(figures.seconds),
+        maybe(figures.fetch.duration.mean_ms()),
+        figures.error_rate.map_or_else(|| MISSING.to_owned(), percent),
+    )
+}
+
+fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
+    match (value, interval) {
+        (Some(value), Some(i)) => format!("{} ± {}", significant(value), significant((i.high - i.low) / 2.0)),
+        (value, _) => maybe(value),
+    }
+}
+
+fn main_rows(f: &Figures) -> Vec<Vec<String>> {
+    let row = |name: &str, value: String, note: String| vec![name.to_owned(), value, note];
+    let n = format!("n = {}", count(f.fetch.duration.count()));
+    let latency = &f.fetch.duration;
+    let [p50, p90, p95, p99] = f.fetch_quantile_intervals;
+    let quantile = |q: f64, interval| with_interval(latency.quantile_ms(q), interval);
+    let p999 = latency.quantile_ms(0.999).filter(|_| latency.count() >= 10_000);
+    let upper = f.error_rate_upper.map_or_else(String::new, |upper| format!("below {} at 95 %", percent(upper)));
+    vec![
+        row(
+            "requests per second, all",
+            with_interval(Some(f.all_per_s), f.all_per_s_interval),
+            "± 95 %, ten batches".into(),
+        ),
+        row("fetches per second", with_interval(Some(f.fetch_per_s), f.fetch_per_s_interval), String::new()),
+        row("cycle time N/X, ms", maybe(f.cycle_ms), "one iteration of one VU".into()),
+        row("fetch latency, ms: mean", with_interval(latency.mean_ms(), f.fetch_mean_interval), n),
+        row("  p50", quantile(0.5, p50), "service latency at this many VUs (closed model:".into()),
+        row("  p90", quantile(0.9, p90), "no schedule, so no response time)".into()),
+        row("  p95", quantile(0.95, p95), String::new()),
+        row("  p99", quantile(0.99, p99), String::new()),
+        row("  p99.9", maybe(p999), String::new()),
+        row("  max", maybe(latency.max_ms()), String::new()),
+        row("error rate", f.error_rate.map_or_else(|| MISSING.to_owned(), percent), upper),
+        row("users ≈ rps × 10", significant(f.all_per_s * 10.0), "Posit's rule; it leaves no headroom".into()),
+    ]
+}
+
+fn errors(figures: &Figures) -> String {
+    let mut out = String::new();
+    let mut kinds: Vec<_> = figures.errors.iter().collect();
+    kinds.sort_by(|a, b| b.1.cmp(a.1));
+    for (kind, n) in kinds.iter().take(8) {
+        let _ = writeln!(out, "  {} × {} (k6 error_code {})", count(**n), kind.describe(), kind.k6_code());
+    }
+    if kinds.len() > 8 {
+        let _ = writeln!(out, "  and {} more kinds", kinds.len() - 8);
+    }
+    if out.is_empty() { out } else { format!("\nErrors\n{out}") }
+}
+
+fn publish(figures: &Figures) -> String {
+    let Some(publish) = &figures.publish else { return String::new() };
+    let (done, failed) = (publish.publishes.completed, publish.publishes.failed);
+    let mut out = format!("\nPublish loop: {} published, {} failed\n", count(done), count(failed));
+    let order = ["create", "upload", "queue", "restore", "launch", "first_response", "total"];
+    let mut rows = vec![["phase, s", "n", "mean", "p50", "max"].map(str::to_owned).to_vec()];
+    for phase in order {
+        let Some(latency) = publish.phases.get(&format!("publish_{phase}")) else { continue };
+        let s = |ms: Option<f64>| maybe(ms.map(|ms| ms / 1000.0));
+        let (mean, p50, max) = (s(latency.mean_ms()), s(latency.quantile_ms(0.5)), s(latency.max_ms()));
+        rows.push(vec![phase.replace('_', " "), count(latency.count()), mean, p50, max]);
+    }
+    if rows.len() > 1 {
+        for row in &mut rows {
+            // No column of prose here.
+            row.push(String::new());
+        }
+        out.push_str(&table(&rows, 2));
+    }
+    out
+}
+
+fn nodes(figures: &Figures) -> String {
+    if figures.nodes.len() < 2 {
+        return String::new();
+    }
+    let mut rows = vec![["node", "share", "rps", "mean ms", "p95 ms", "errors", ""].map(str::to_owned).to_vec()];
+    for node in &figures.nodes {
+        rows.push(vec![
+            node.node.clone(),
+            percent(node.share),
+            significant(node.requests_per_second),
+            maybe(node.mean_ms),
+            maybe(node.p95_ms),
+            node.error_rate.map_or_else(|| MISSING.to_owned(), percent),
+            String::new(),
+        ]);
+    }
+    let most = figures.nodes.iter().map(|n| n.share).fold(0.0, f64::max);
+    let imbalance = most * figures.nodes.len() as f64;
+    format!("\nNodes (imbalance {imbalance:.2}; 1.00 is even)\n{}", table(&rows, 2))
+}
+
+fn health(summary: &Summary, figures: &Figures) -> String {
+    let health = &summary.generator;
+    let mut out =
+        String::from(if figures.invalid(summary).is_empty() { "Generator: healthy" } else { "Generator: NOT healthy" });
+    if let Some(cpu) = health.cpu_share() {
+        let _ = write!(out, ", workers {} busy (most in a second: {})", percent(cpu), percent(health.busiest_worker));
+    }
+    let _ = write!(out, ", event loop p99 {} ms late", maybe(health.lag.quantile_ms(0.99)));
+    if let Some(peak) = health.peak_memory_bytes {
+        let _ = write!(out, ", memory {} at most", bytes(peak));
+    }
+    if let Some((open, limit)) = health.open_files {
+        let _ = write!(out, ", {} of {} files", count(open), count(limit));
+    }
+    if let Some(little) = figures.little {
+        let word = match little.verdict {
+            LittleVerdict::Ok => "closes",
+            LittleVerdict::Warn => "warns",
+            LittleVerdict::Invalid => "does not close",
+        };
+        let _ = write!(out, "\nLittle's law {word}: {} of the VUs' time lies outside requests", percent(little.share));
+    }
+    out
+}
+
+fn documented(summary: &Summary, figures: &Figures, baselines: &[Baseline]) -> String {
+    let measured = figures.measured(summary);
+    let comparisons: Vec<Comparison> = baselines.iter().map(|b| baseline::compare(&measured, b)).collect();
+    let head =
+        ["Documented by Posit", "rps", "this run", "VUs", "cycle ms", "this run", "latency ms*", "users", "verdict"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for c in &comparisons {
+        let against = |ratio: Option<f64>| ratio.map_or_else(|| MISSING.to_owned(), |r| change(r - 1.0));
+        rows.push(vec![
+            c.id.clone(),
+            significant(c.requests_per_second),
+            change(c.requests_per_second_ratio - 1.0),
+            c.vus.map_or_else(|| MISSING.to_owned(), |vus| vus.to_string()),
+            maybe(c.cycle_ms),
+            against(c.cycle_ratio),
+            format!("{} ({})", maybe(c.latency_ms), against(c.latency_ratio)),
+            significant(c.users),
+            c.standing.words().to_owned(),
+        ]);
+    }
+    let mut out = format!("\n{}", table(&rows, 0));
+    for c in &comparisons {
+        let _ = writeln!(out, "  {}: {}", c.id, c.differs.join("; "));
+    }
+    let _ = writeln!(out, "  * {}", baseline::NOTE);
+    out
+}
