@@ -7,6 +7,7 @@ pub mod dial;
 pub mod exchange;
 pub mod guard;
 pub mod meter;
+pub mod tls;
 
 pub use dial::{Dial, DialFault, Dialled};
 pub use exchange::{Client, ClientConfig, Exchanged};

@@ -1,0 +1,230 @@
+//! Drives one run from its start to its summary: windows to the disk, to the view and to the search; signals to the engine.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::failure::Failure;
+use super::signals::Signals;
+use super::view::View;
+use crate::capacity::search::{Bin, Move, Outcome, Search};
+use crate::engine::run::{Delivery, Parts, Run};
+use crate::engine::worker::{Order, Programs};
+use crate::exit::Exit;
+use crate::generator;
+use crate::histogram::Latency;
+use crate::host::{Environment, Monitor};
+use crate::http::dial::NetDial;
+use crate::http::{ClientConfig, DialFault, tls};
+use crate::plan::Plan;
+use crate::rundir::{PlanFile, RunDir};
+use crate::summary::{self, Builder, RunState, Summary};
+use crate::window::Second;
+
+/// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
+const GONE_AFTER: u32 = 30;
+
+/// What a run is made of.
+pub(super) struct Job {
+    pub(super) plan: Arc<Plan>,
+    pub(super) environment: Environment,
+    pub(super) programs: Arc<dyn Programs>,
+    pub(super) search: Option<Search>,
+}
+
+/// A run that writes itself down. When the disk says no it goes on, and says so once.
+pub(super) struct Log {
+    directory: RunDir,
+    broken: Option<String>,
+}
+
+impl Log {
+    pub(super) fn create(path: &Path) -> Result<Log, Failure> {
+        let directory = RunDir::create(path).map_err(Failure::invalid)?;
+        Ok(Log { directory, broken: None })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn note(&mut self, written: Result<(), crate::rundir::RunDirFault>, view: &View) {
+        if let Err(e) = written
+            && self.broken.is_none()
+        {
+            view.warn(&format!("{e}; the run goes on, its result will be complete, its seconds on disk will not"));
+            self.broken = Some(e.to_string());
+        }
+    }
+
+    pub(super) fn event(&mut self, event: &serde_json::Value, view: &View) {
+        let written = self.directory.event(event);
+        self.note(written, view);
+    }
+
+    pub(super) fn summary(&mut self, summary: &Summary, view: &View) {
+        let written = self.directory.write_summary(summary);
+        self.note(written, view);
+    }
+}
+
+/// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
+pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
+    let Job { plan, environment, programs, search } = job;
+    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone() };
+    let written = log.directory.write_plan(&file);
+    log.note(written, view);
+    let mut run = start(&plan, programs)?;
+    let mut course = Course {
+        builder: Builder::new((*plan).clone(), environment),
+        monitor: Monitor::new(),
+        steps_logged: 0,
+        silent: 0,
+        state: RunState::Finished,
+        search,
+        plan,
+    };
+    loop {
+        tokio::select! {
+            delivery = run.next() => match delivery {
+                None => break,
+                Some(Delivery::Event(event)) => {
+                    view.event(&event);
+                    log.event(&event, view);
+                }
+                Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
+            },
+            count = signals.next() => course.signal(count, &run, view)?,
+        }
+    }
+    run.join().context("the run broke off").map_err(Failure::from)?;
+    Ok(course.finish(view))
+}
+
+fn start(plan: &Arc<Plan>, programs: Arc<dyn Programs>) -> Result<Run, Failure> {
+    let url = &plan.target.url;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let port = url.port_or_known_default().unwrap_or(80);
+    let tls = if url.scheme() == "https" {
+        Some(tls::config(plan.http.insecure, plan.http.cacert.as_deref()).map_err(Failure::invalid)?)
+    } else {
+        None
+    };
+    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
+    let mut origin = url.clone();
+    origin.set_path("/");
+    let client = move || ClientConfig { origin: origin.clone(), host: header.clone() };
+    let dial = move || -> Result<NetDial, DialFault> { NetDial::new(&host, port, tls.clone()) };
+    let parts = Parts { dial, client: Arc::new(client), programs };
+    Run::start(plan.clone(), &parts).context("the run cannot start").map_err(Failure::from)
+}
+
+/// Where a run stands.
+struct Course {
+    plan: Arc<Plan>,
+    builder: Builder,
+    monitor: Monitor,
+    search: Option<Search>,
+    steps_logged: usize,
+    /// Seconds in a row in which nothing was completed.
+    silent: u32,
+    state: RunState,
+}
+
+impl Course {
+    fn second(&mut self, mut second: Second, run: &Run, log: &mut Log, view: &mut View) {
+        second.host = self.monitor.sample();
+        let written = log.directory.append(&second);
+        log.note(written, view);
+        self.builder.add(&second);
+        match self.search.take() {
+            Some(search) => self.search = Some(self.searched(search, &second, run, log, view)),
+            None => self.watch(&second, run),
+        }
+        view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
+    }
+
+    fn searched(&mut self, mut search: Search, second: &Second, run: &Run, log: &mut Log, view: &View) -> Search {
+        let scenario = self.plan.fetch_scenario().unwrap_or(0);
+        match search.observe(&bin(&self.plan, second)) {
+            Move::Hold => {}
+            Move::SetVus(vus) => run.order(Order::SetVus { scenario, vus, over: Duration::from_secs(1) }),
+            Move::Finished => run.order(Order::Stop),
+        }
+        for step in &search.steps()[self.steps_logged..] {
+            log.event(&serde_json::json!({"event": "step", "second": second.second, "step": step}), view);
+        }
+        self.steps_logged = search.steps().len();
+        search
+    }
+
+    /// A load test against a server that is gone ends by itself.
+    fn watch(&mut self, second: &Second, run: &Run) {
+        let completed: u64 = second.window.series.iter().map(|s| s.requests.completed).sum();
+        let failed: u64 = second.window.series.iter().map(|s| s.requests.failed).sum();
+        self.silent = if completed == 0 && failed > 0 { self.silent + 1 } else { 0 };
+        if self.silent == GONE_AFTER {
+            let reason = format!("no request was completed for {GONE_AFTER} s");
+            self.state = RunState::Aborted { reason };
+            run.order(Order::Stop);
+        }
+    }
+
+    fn signal(&mut self, count: u32, run: &Run, view: &View) -> Result<(), Failure> {
+        match count {
+            1 => {
+                view.say("stopping: what was begun is finished; again to cut it off");
+                self.state = RunState::Interrupted;
+                run.order(Order::Stop);
+            }
+            2 => {
+                view.say("cutting off what is under way; a third time leaves everything as it is");
+                run.order(Order::Kill);
+            }
+            _ => {
+                let error = anyhow::anyhow!("aborted; what was made on the server is still there: connect-bench cleanup");
+                return Err(Failure::new(Exit::Interrupted, error));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, view: &mut View) -> Summary {
+        view.doing("");
+        if let Some(search) = &self.search
+            && self.state == RunState::Finished
+            && let Outcome::Aborted { reason } = search.result().outcome
+        {
+            self.state = RunState::Aborted { reason };
+        }
+        let mut summary = self.builder.finish(self.state);
+        summary.search =
+            self.search.map(|search| summary::Search { result: search.result(), steps: search.steps().to_vec() });
+        summary
+    }
+}
+
+/// A second as the search wants it: the fetches.
+fn bin(plan: &Plan, second: &Second) -> Bin {
+    let fetch = plan.fetch_scenario().unwrap_or(0);
+    let (mut completed, mut failed, mut latency) = (0, 0, Latency::default());
+    for (at, series) in plan.series().iter().enumerate() {
+        if series.scenario == fetch {
+            let measured = &second.window.series[at];
+            completed += measured.requests.completed;
+            failed += measured.requests.failed;
+            latency.merge(&measured.duration);
+        }
+    }
+    Bin {
+        t_s: second.window.span_ns.map_or(0.0, |(_, to)| to as f64 / 1e9),
+        vus: u32::try_from(second.window.scenarios[fetch].vus).unwrap_or(u32::MAX),
+        completed,
+        failed,
+        latency,
+        generator: generator::state(second),
+    }
+}

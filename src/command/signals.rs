@@ -1,0 +1,36 @@
+//! Ctrl-C and the other ways to ask a run to stop.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Signals that mean: stop.
+pub(super) struct Signals {
+    streams: [Signal; 3],
+    /// How many have come.
+    count: u32,
+}
+
+impl Signals {
+    /// Listens from now on; the process no longer dies of these signals.
+    pub(super) fn listen() -> std::io::Result<Signals> {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [a, b, c] = kinds.map(signal);
+        Ok(Signals { streams: [a?, b?, c?], count: 0 })
+    }
+
+    /// Waits for the next signal and returns how many there were, this one included. Can be dropped and called again.
+    pub(super) async fn next(&mut self) -> u32 {
+        let [interrupt, terminate, hangup] = &mut self.streams;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        self.count += 1;
+        self.count
+    }
+
+    /// How many have come.
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+}
