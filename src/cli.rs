@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 mod sandbox;
 
-pub use sandbox::SandboxArgs;
+pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
 /// reference architectures.
