@@ -1,7 +1,99 @@
 //! Arguments of `connect-bench sandbox`.
 
-use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::sandbox::{BalancerKind, CurveSpec, ExtraUser, Profile, Restart, Stall, parse_duration};
 
 /// Arguments of `connect-bench sandbox`.
 #[derive(Debug, Args)]
-pub struct SandboxArgs {}
+pub struct SandboxArgs {
+    /// Nodes, their speed, and what is in front of them: small, aws-single-server-robust, azure-load-balanced
+    #[arg(long, default_value = "small")]
+    pub profile: Profile,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Keep database and bundles in this directory, instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The administrator's API key, instead of a random one
+    #[arg(long, value_name = "KEY", env = "CONNECT_BENCH_SANDBOX_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// One more key holder, ROLE being viewer, publisher or administrator
+    #[arg(long = "extra-user", value_name = "NAME:ROLE[:KEY]")]
+    pub extra_users: Vec<ExtraUser>,
+    /// The version that it says it has; empty hides it
+    #[arg(long, value_name = "VERSION", default_value = "2025.09.0")]
+    pub connect_version: String,
+    /// How fast each node is, instead of the profile's curve: ceiling in requests per second, response time without
+    /// queueing in ms, sharpness, loss in seconds per pair
+    #[arg(long, value_name = "XMAX,R0_MS,P,KAPPA[,NODES]")]
+    pub curve: Option<CurveSpec>,
+    /// How many nodes, instead of the profile's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub nodes: Option<u8>,
+    /// What is in front of the nodes, instead of the profile's: none, appgw, alb
+    #[arg(long, value_name = "KIND")]
+    pub balancer: Option<BalancerKind>,
+    /// Coefficient of variation of the work that requests ask for
+    #[arg(long, value_name = "CV", default_value = "0.5", value_parser = parse_cv)]
+    pub demand_cv: f64,
+    /// Seed of everything random about the load
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How long a process takes to start
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_duration)]
+    pub spawn_delay: Duration,
+    /// How long a first deploy takes; later ones find the packages in the cache
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub deploy_time: Duration,
+    /// Deploy tasks that a node runs at once; more wait in a queue
+    #[arg(long, value_name = "K", default_value = "2", value_parser = clap::value_parser!(u16).range(1..))]
+    pub deploy_slots: u16,
+    /// Share of a node's capacity that running deploy tasks take
+    #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = parse_share)]
+    pub publish_share: f64,
+    /// Check bundles as strictly as can be, and already when they are uploaded
+    #[arg(long)]
+    pub strict_bundles: bool,
+    /// Answer this share of content requests with 500 or 503
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = parse_share)]
+    pub fault_error_rate: f64,
+    /// A node answers nothing for a while, again and again, the nodes in turn: 60s,1s
+    #[arg(long, value_name = "EVERY,FOR")]
+    pub fault_stall: Option<Stall>,
+    /// A node, counted from 1, goes away at a time after the start: 1@60s,5s
+    #[arg(long, value_name = "NODE@T[,DOWN]")]
+    pub fault_restart: Vec<Restart>,
+    /// The licence has expired: /__ping__ answers 402 and nothing can be deployed
+    #[arg(long)]
+    pub fault_license: bool,
+    /// The API answers pages of HTML
+    #[arg(long)]
+    pub fault_html: bool,
+    /// Log these on stderr
+    #[arg(long, value_name = "WHAT")]
+    pub log: Option<SandboxLog>,
+    /// End when stdin is closed, so that a parent that was killed leaves no sandbox behind
+    #[arg(long)]
+    pub exit_with_parent: bool,
+}
+
+/// What the sandbox logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SandboxLog {
+    /// A line per request.
+    Requests,
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "a share is 0 to 1".to_owned())
+}
+
+fn parse_cv(text: &str) -> Result<f64, String> {
+    text.parse::<f64>().ok().filter(|cv| (0.0..=5.0).contains(cv)).ok_or_else(|| "a variation is 0 to 5".to_owned())
+}

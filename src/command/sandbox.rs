@@ -1,9 +1,125 @@
 //! `connect-bench sandbox`.
 
-use crate::cli::SandboxArgs;
+use std::io::{self, Read as _, Write as _};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::cli::{SandboxArgs, SandboxLog};
 use crate::exit::Exit;
+use crate::sandbox::{Config, CurveError, Faults, Sandbox, StartError};
 
 /// Serves the stand-in until it is told to stop.
-pub(super) fn run(_args: &SandboxArgs) -> Exit {
-    Exit::Pass
+pub(super) fn run(args: &SandboxArgs) -> Exit {
+    let mut log = io::stderr();
+    let version = env!("CARGO_PKG_VERSION");
+    let _ = writeln!(log, "connect-bench {version} sandbox: a stand-in, this is not Posit Connect");
+    if args.log.is_some() {
+        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
+    }
+    match serve(args) {
+        Ok(()) => Exit::Pass,
+        Err(fault) => {
+            let _ = writeln!(log, "error: {fault}");
+            match fault {
+                Fault::Config(_) | Fault::Node(..) => Exit::Usage,
+                Fault::Start(_) | Fault::System(_) => Exit::Fault,
+            }
+        }
+    }
+}
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Config(#[from] CurveError),
+    #[error("--fault-restart names node {0}, and there are {1}")]
+    Node(usize, usize),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+fn serve(args: &SandboxArgs) -> Result<(), Fault> {
+    let config = config(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // The handlers are in place before anybody can know that the sandbox is there.
+    let ended = runtime.block_on(async { until_told(args.exit_with_parent) })?;
+    let sandbox = Sandbox::start(config)?;
+    announce(&sandbox)?;
+    runtime.block_on(ended);
+    let counts = sandbox.stop();
+    let _ = writeln!(io::stderr(), "{counts}");
+    Ok(())
+}
+
+/// Two lines that a shell can export. Flushed, for whoever reads them waits for them.
+fn announce(sandbox: &Sandbox) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "CONNECT_SERVER={}", sandbox.url())?;
+    writeln!(out, "CONNECT_API_KEY={}", sandbox.api_key())?;
+    out.flush()
+}
+
+/// Ends at SIGINT, at SIGTERM, or when stdin is closed if that is asked for.
+fn until_told(exit_with_parent: bool) -> io::Result<impl Future<Output = ()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    // Without a thread that watches stdin the sender stays with us, and never tells anything.
+    let (closed, stdin_closed) = oneshot::channel::<()>();
+    let mut kept = Some(closed);
+    if exit_with_parent {
+        let closed = kept.take();
+        std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            let mut bytes = [0u8; 256];
+            while io::stdin().read(&mut bytes).is_ok_and(|n| n > 0) {}
+            drop(closed);
+        })?;
+    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = stdin_closed => {}
+        }
+        drop(kept);
+    })
+}
+
+fn config(args: &SandboxArgs) -> Result<Config, Fault> {
+    let mut shape = args.profile.shape()?;
+    if let Some(spec) = args.curve {
+        shape.curve = spec.curve;
+        shape.nodes = spec.nodes.unwrap_or(shape.nodes);
+    }
+    shape.nodes = args.nodes.map_or(shape.nodes, usize::from);
+    shape.balancer = args.balancer.unwrap_or(shape.balancer);
+    if let Some(restart) = args.fault_restart.iter().find(|restart| restart.node >= shape.nodes) {
+        return Err(Fault::Node(restart.node + 1, shape.nodes));
+    }
+    let faults = Faults {
+        error_rate: args.fault_error_rate,
+        stall: args.fault_stall,
+        restarts: args.fault_restart.clone(),
+        license_expired: args.fault_license,
+        html: args.fault_html,
+    };
+    Ok(Config {
+        listen: args.listen,
+        data_dir: args.data_dir.clone(),
+        api_key: args.api_key.clone(),
+        extra_users: args.extra_users.clone(),
+        version: args.connect_version.clone(),
+        demand_cv: args.demand_cv,
+        seed: args.seed,
+        spawn_delay: args.spawn_delay,
+        deploy_time: args.deploy_time,
+        deploy_slots: usize::from(args.deploy_slots),
+        publish_share: args.publish_share,
+        strict_bundles: args.strict_bundles,
+        faults,
+        log_requests: args.log == Some(SandboxLog::Requests),
+        ..Config::new(shape)
+    })
 }

@@ -1,0 +1,366 @@
+//! Bundles on disk: received in pieces, looked into, unpacked. What is in an archive is not trusted.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use axum::body::Bytes;
+use flate2::read::GzDecoder;
+use md5::{Digest as _, Md5};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+/// Greatest size of everything in a bundle together, unpacked.
+const UNPACKED_LIMIT: u64 = 2 << 30;
+/// Greatest size of a manifest.
+const MANIFEST_LIMIT: u64 = 32 << 20;
+/// Most entries in a bundle.
+const ENTRY_LIMIT: usize = 200_000;
+
+/// Why a bundle cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BundleFault {
+    /// Not a gzip tar, or a broken one.
+    #[error("the bundle could not be extracted: {0}")]
+    Archive(#[from] io::Error),
+    /// An entry that would be written somewhere else.
+    #[error("the bundle could not be extracted: the path `{0}` leaves it")]
+    Path(String),
+    /// A link or a device.
+    #[error("the bundle could not be extracted: `{0}` is neither a file nor a directory")]
+    Kind(String),
+    /// Too much in it.
+    #[error("the bundle could not be extracted: {0}")]
+    Size(&'static str),
+    /// No manifest, or not JSON.
+    #[error("the manifest.json of the bundle is missing or invalid: {0}")]
+    Manifest(String),
+}
+
+/// Where bundles and what was unpacked from them are.
+#[derive(Debug, Clone)]
+pub(super) struct BundleDir {
+    root: PathBuf,
+}
+
+/// An upload that was received.
+#[derive(Debug)]
+pub(super) struct Received {
+    file: tempfile::TempPath,
+    /// Bytes.
+    pub(super) size: u64,
+    /// MD5 of the bytes.
+    pub(super) md5: [u8; 16],
+}
+
+/// An upload that is coming in.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    file: tokio::fs::File,
+    path: tempfile::TempPath,
+    md5: Md5,
+    size: u64,
+    limit: u64,
+}
+
+/// Why an upload was not received.
+#[derive(Debug)]
+pub(super) enum ReceiveFault {
+    /// Larger than the limit.
+    TooLarge,
+    /// It could not be written.
+    Io(io::Error),
+}
+
+impl From<io::Error> for ReceiveFault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl BundleDir {
+    /// Under that directory, which is made.
+    pub(super) fn new(root: &Path) -> io::Result<Self> {
+        for name in ["incoming", "bundles", "apps"] {
+            std::fs::create_dir_all(root.join(name))?;
+        }
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// Begins to receive an upload of at most `limit` bytes.
+    pub(super) fn receive(&self, limit: u64) -> io::Result<Receiver> {
+        let (file, path) = tempfile::NamedTempFile::new_in(self.root.join("incoming"))?.into_parts();
+        Ok(Receiver { file: tokio::fs::File::from_std(file), path, md5: Md5::new(), size: 0, limit })
+    }
+
+    /// Gives a received upload its place.
+    pub(super) fn keep(&self, received: Received, content: &str, bundle: i64) -> io::Result<PathBuf> {
+        let place = self.archive(content, bundle);
+        if let Some(parent) = place.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        received.file.persist(&place).map_err(|error| error.error)?;
+        Ok(place)
+    }
+
+    /// The file of a bundle.
+    pub(super) fn archive(&self, content: &str, bundle: i64) -> PathBuf {
+        self.root.join("bundles").join(content).join(format!("{bundle}.tar.gz"))
+    }
+
+    /// Where a bundle's files are once it is deployed.
+    pub(super) fn app(&self, content: &str, bundle: i64) -> PathBuf {
+        self.root.join("apps").join(content).join(bundle.to_string())
+    }
+
+    /// Removes a bundle's files, whatever there is of them.
+    pub(super) fn remove(&self, content: &str, bundle: i64) {
+        let _ = std::fs::remove_file(self.archive(content, bundle));
+        let _ = std::fs::remove_dir_all(self.app(content, bundle));
+    }
+
+    /// Removes all files of a content item.
+    pub(super) fn remove_content(&self, content: &str) {
+        let _ = std::fs::remove_dir_all(self.root.join("bundles").join(content));
+        let _ = std::fs::remove_dir_all(self.root.join("apps").join(content));
+    }
+}
+
+impl Receiver {
+    /// One piece.
+    pub(super) async fn write(&mut self, chunk: &Bytes) -> Result<(), ReceiveFault> {
+        self.size += chunk.len() as u64;
+        if self.size > self.limit {
+            return Err(ReceiveFault::TooLarge);
+        }
+        self.md5.update(chunk);
+        Ok(self.file.write_all(chunk).await?)
+    }
+
+    /// That was all.
+    pub(super) async fn finish(mut self) -> io::Result<Received> {
+        self.file.flush().await?;
+        Ok(Received { file: self.path, size: self.size, md5: self.md5.finalize().into() })
+    }
+}
+
+/// Reads the manifest of a bundle without unpacking it. Blocks.
+pub(super) fn manifest_of(archive: &Path) -> Result<Value, BundleFault> {
+    let (mut paths, mut manifests) = (Vec::new(), Vec::new());
+    let mut tar = open(archive)?;
+    for entry in tar.entries()? {
+        let mut entry = entry?;
+        let Some(path) = safe_path(&entry.path()?)? else { continue };
+        if path.file_name().is_some_and(|name| name == "manifest.json") && entry.header().entry_type().is_file() {
+            let mut bytes = Vec::new();
+            entry.by_ref().take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
+            manifests.push((path.clone(), bytes));
+        }
+        paths.push((path, entry.header().entry_type().is_dir()));
+        if paths.len() > ENTRY_LIMIT {
+            return Err(BundleFault::Size("too many entries"));
+        }
+    }
+    let top = top_of(&paths);
+    let found = manifests.into_iter().find(|(path, _)| path.parent() == Some(&top));
+    let (_, bytes) = found.ok_or_else(|| BundleFault::Manifest("there is none".to_owned()))?;
+    match serde_json::from_slice(&bytes) {
+        Ok(manifest @ Value::Object(_)) => Ok(manifest),
+        Ok(_) => Err(BundleFault::Manifest("it is not an object".to_owned())),
+        Err(error) => Err(BundleFault::Manifest(error.to_string())),
+    }
+}
+
+/// Unpacks a bundle into a directory, which is made anew. A single directory that holds everything is left out, as
+/// Connect does. Blocks.
+pub(super) fn unpack(archive: &Path, into: &Path) -> Result<(), BundleFault> {
+    let parent = into.parent().ok_or(BundleFault::Size("no place to unpack to"))?;
+    std::fs::create_dir_all(parent)?;
+    let work = tempfile::tempdir_in(parent)?;
+    let mut tar = open(archive)?;
+    for (index, entry) in tar.entries()?.enumerate() {
+        let mut entry = entry?;
+        if index >= ENTRY_LIMIT {
+            return Err(BundleFault::Size("too many entries"));
+        }
+        let Some(path) = safe_path(&entry.path()?)? else { continue };
+        let place = work.path().join(&path);
+        let kind = entry.header().entry_type();
+        if kind.is_dir() {
+            std::fs::create_dir_all(&place)?;
+        } else if kind.is_file() || kind.is_contiguous() {
+            if let Some(parent) = place.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            io::copy(&mut entry, &mut File::create(&place)?)?;
+        } else if !kind.is_pax_global_extensions() {
+            return Err(BundleFault::Kind(path.display().to_string()));
+        }
+    }
+    let top = descend(work.path())?;
+    let _ = std::fs::remove_dir_all(into);
+    Ok(std::fs::rename(top, into)?)
+}
+
+/// Where a path inside a bundle points to, under `root`; `None` when it would leave it or does not make sense.
+pub(super) fn inside(root: &Path, path: &str) -> Option<PathBuf> {
+    let relative = safe_path(Path::new(path.trim_start_matches('/'))).ok()?;
+    Some(relative.map_or_else(|| root.to_owned(), |relative| root.join(relative)))
+}
+
+fn open(archive: &Path) -> io::Result<tar::Archive<impl Read>> {
+    let unpacked = GzDecoder::new(io::BufReader::new(File::open(archive)?));
+    Ok(tar::Archive::new(Limited { inner: unpacked, left: UNPACKED_LIMIT }))
+}
+
+/// The path without `./`; `None` for the root itself.
+fn safe_path(path: &Path) -> Result<Option<PathBuf>, BundleFault> {
+    let mut safe = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) if !name.to_string_lossy().contains(['\0', '\\']) => safe.push(name),
+            Component::CurDir => {}
+            _ => return Err(BundleFault::Path(path.display().to_string())),
+        }
+    }
+    Ok((!safe.as_os_str().is_empty()).then_some(safe))
+}
+
+/// The directory that holds everything: descends while there is exactly one entry and it is a directory.
+fn top_of(paths: &[(PathBuf, bool)]) -> PathBuf {
+    let mut top = PathBuf::new();
+    loop {
+        let mut only: Option<&std::ffi::OsStr> = None;
+        for (path, is_dir) in paths {
+            let Ok(rest) = path.strip_prefix(&top) else { return top };
+            let Some(Component::Normal(name)) = rest.components().next() else { continue };
+            let leaf = rest.components().count() == 1 && !is_dir;
+            if leaf || only.is_some_and(|seen| seen != name) {
+                return top;
+            }
+            only = Some(name);
+        }
+        match only {
+            Some(name) => top.push(name),
+            None => return top,
+        }
+    }
+}
+
+fn descend(root: &Path) -> io::Result<PathBuf> {
+    let mut top = root.to_owned();
+    loop {
+        let mut entries = std::fs::read_dir(&top)?;
+        match (entries.next().transpose()?, entries.next()) {
+            (Some(only), None) if only.file_type()?.is_dir() => top = only.path(),
+            _ => return Ok(top),
+        }
+    }
+}
+
+/// Ends with an error when more comes out of an archive than is allowed: the guard against bombs.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| io::Error::other("it is too large unpacked"))?;
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    fn archive(entries: &[(&str, &str)]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut tar = tar::Builder::new(GzEncoder::new(file.reopen().unwrap(), Compression::fast()));
+        for (path, text) in entries {
+            let mut header = tar::Header::new_gnu();
+            // Written straight into the header: `set_path` would refuse what we want to try.
+            header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            if path.ends_with('/') {
+                header.set_entry_type(tar::EntryType::Directory);
+            }
+            header.set_cksum();
+            tar.append(&header, text.as_bytes()).unwrap();
+        }
+        tar.into_inner().unwrap().finish().unwrap();
+        file
+    }
+
+    #[test]
+    fn the_manifest_is_found_at_the_top_and_in_a_single_directory() {
+        for prefix in ["", "./", "app/", "a/b/"] {
+            let bundle = archive(&[
+                (&format!("{prefix}manifest.json"), r#"{"version":1}"#),
+                (&format!("{prefix}data/manifest.json"), "not this one"),
+                (&format!("{prefix}app.py"), "app = 1"),
+            ]);
+            assert_eq!(manifest_of(bundle.path()).unwrap()["version"], 1, "{prefix}");
+            let place = tempfile::tempdir().unwrap();
+            let into = place.path().join("x").join("1");
+            unpack(bundle.path(), &into).unwrap();
+            assert_eq!(std::fs::read_to_string(into.join("app.py")).unwrap(), "app = 1", "{prefix}");
+            unpack(bundle.path(), &into).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_missing_or_broken_manifest_is_told() {
+        for entries in [&[("app.py", "")][..], &[("manifest.json", "{")], &[("manifest.json", "[]")]] {
+            assert!(matches!(manifest_of(archive(entries).path()), Err(BundleFault::Manifest(_))));
+        }
+        let junk = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(junk.path(), "not gzip").unwrap();
+        assert!(matches!(manifest_of(junk.path()), Err(BundleFault::Archive(_))));
+    }
+
+    #[test]
+    fn nothing_is_written_outside() {
+        for evil in ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil"] {
+            let bundle = archive(&[("manifest.json", "{}"), (evil, "x")]);
+            let place = tempfile::tempdir().unwrap();
+            assert!(matches!(unpack(bundle.path(), &place.path().join("1")), Err(BundleFault::Path(_))), "{evil}");
+            assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "{evil}");
+        }
+    }
+
+    #[test]
+    fn links_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut tar = tar::Builder::new(GzEncoder::new(file.reopen().unwrap(), Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, "link", "/etc/passwd").unwrap();
+        tar.into_inner().unwrap().finish().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        assert!(matches!(unpack(file.path(), &place.path().join("1")), Err(BundleFault::Kind(_))));
+    }
+
+    #[test]
+    fn more_than_the_limit_is_an_error() {
+        let mut limited = Limited { inner: io::repeat(0).take(11), left: 10 };
+        assert!(io::copy(&mut limited, &mut io::sink()).is_err());
+        let mut exact = Limited { inner: io::repeat(0).take(10), left: 10 };
+        assert_eq!(io::copy(&mut exact, &mut io::sink()).unwrap(), 10);
+    }
+
+    #[test]
+    fn urls_stay_inside_too() {
+        let root = Path::new("/data/app");
+        assert_eq!(inside(root, "/a/./b.html"), Some(root.join("a/b.html")));
+        assert_eq!(inside(root, "/"), Some(root.to_owned()));
+        assert_eq!(inside(root, "/../secret"), None);
+        assert_eq!(inside(root, "/a\\..\\b"), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! The deploy task: waits for its turn, unpacks, restores packages, launches, and logs each step.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::bundles;
+use super::manifest::{self, App, Deployable};
+use super::node::Node;
+use super::store::BundleRow;
+use super::tasks::Handle;
+
+/// Package sets that were restored before: shared by the nodes, as Connect's cache is.
+#[derive(Debug, Default)]
+pub(super) struct PackageCache(Mutex<HashSet<String>>);
+
+impl PackageCache {
+    /// Remembers a set; whether it was known.
+    fn restore(&self, packages: &str) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(packages.to_owned())
+    }
+}
+
+/// What a deploy task is to do.
+#[derive(Debug, Clone)]
+pub(super) struct Deployment {
+    pub(super) bundle: BundleRow,
+    /// Whether the bundle becomes the active one.
+    pub(super) activate: bool,
+    /// Only restore the environment.
+    pub(super) build_only: bool,
+}
+
+/// Shares of the deploy time: unpack, restore, launch. With the packages in the cache a restore is nearly free.
+const BUILD_SHARE: f64 = 0.1;
+const RESTORE_SHARE: f64 = 0.7;
+const CACHED_RESTORE_SHARE: f64 = 0.05;
+const LAUNCH_SHARE: f64 = 0.2;
+
+/// Takes a share of the node's capacity while it lives.
+struct Share<'n>(&'n Node);
+
+impl<'n> Share<'n> {
+    fn take(node: &'n Node) -> Self {
+        node.capacity.deploying(true);
+        Self(node)
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.0.capacity.deploying(false);
+    }
+}
+
+/// Does it, on that node. Ends when the task has ended, which the node's going away does too.
+pub(super) async fn run(node: Arc<Node>, deployment: Deployment, task: Handle) {
+    let work = async {
+        let result = steps(&node, &deployment, &task).await;
+        task.finish(result.err().as_deref());
+    };
+    tokio::select! {
+        () = work => {}
+        () = task.finished() => {}
+    }
+}
+
+async fn steps(node: &Node, deployment: &Deployment, task: &Handle) -> Result<(), String> {
+    if node.deploy_slots.available_permits() == 0 {
+        task.log("Waiting in the queue for a deploy slot...");
+    }
+    let _slot = node.deploy_slots.acquire().await.map_err(|closed| closed.to_string())?;
+    let _share = Share::take(node);
+    let bundle = &deployment.bundle;
+    task.log(format!("Building content from bundle {} on {}...", bundle.id, node.hostname));
+    pause(node, BUILD_SHARE).await;
+    let deployable = unpack(node, bundle).await?;
+    if let Some(runtime) = &deployable.runtime {
+        task.log(format!("Bundle requested {runtime}; using it."));
+    }
+    restore(node, &deployable, task).await;
+    if deployment.build_only {
+        task.log("Build complete.");
+        return Ok(());
+    }
+    let what = match App::of(&deployable.app_mode) {
+        App::Files => "Publishing files...".to_owned(),
+        App::Python | App::Plumber => format!("Launching {} application...", deployable.app_mode),
+    };
+    task.log(what);
+    pause(node, LAUNCH_SHARE).await;
+    publish(node, deployment, &deployable).await?;
+    task.log(if deployment.activate {
+        "Deployment complete.".to_owned()
+    } else {
+        format!("Draft deployment of bundle {} complete; it is not activated.", bundle.id)
+    });
+    Ok(())
+}
+
+async fn unpack(node: &Node, bundle: &BundleRow) -> Result<Deployable, String> {
+    let dir = &node.shared.bundles;
+    let archive: PathBuf = dir.archive(&bundle.content_guid, bundle.id);
+    let into = dir.app(&bundle.content_guid, bundle.id);
+    let strict = node.shared.config.strict_bundles;
+    let work = move || {
+        let manifest = bundles::manifest_of(&archive).map_err(|fault| format!("(code 38) {fault}"))?;
+        bundles::unpack(&archive, &into).map_err(|fault| format!("(code 135) {fault}"))?;
+        manifest::check(&manifest, &into, strict).map_err(|reason| format!("(code 38) {reason}"))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+}
+
+async fn restore(node: &Node, deployable: &Deployable, task: &Handle) {
+    if deployable.runtime.is_none() {
+        task.log("No packages to restore.");
+        return;
+    }
+    let cached = node.shared.packages.restore(&deployable.packages);
+    task.log(format!("Restoring packages{}...", if cached { " from the cache" } else { "" }));
+    pause(node, if cached { CACHED_RESTORE_SHARE } else { RESTORE_SHARE }).await;
+    task.log("Packages restored.");
+}
+
+async fn publish(node: &Node, deployment: &Deployment, deployable: &Deployable) -> Result<(), String> {
+    let (shared, bundle) = (&node.shared, &deployment.bundle);
+    let guid = &bundle.content_guid;
+    let failed = |error: sqlx::Error| format!("the deployment could not be recorded: {error}");
+    shared.store.set_deployed(bundle.id).await.map_err(failed)?;
+    let there = if deployment.activate {
+        let there = shared.store.activate(guid, bundle.id, &deployable.app_mode).await.map_err(failed)?;
+        shared.processes.stop_content(guid, Some(bundle.id));
+        there
+    } else {
+        shared.store.content(guid).await.map_err(failed)?.is_some()
+    };
+    shared.catalog.forget(guid);
+    if there {
+        return Ok(());
+    }
+    shared.bundles.remove_content(guid);
+    Err("the content was deleted while it was deployed".to_owned())
+}
+
+async fn pause(node: &Node, share: f64) {
+    let time: Duration = node.shared.config.deploy_time.mul_f64(share);
+    tokio::time::sleep(time).await;
+}

@@ -1,0 +1,110 @@
+//! The door: accepts connections, speaks HTTP/1.1 on them, and makes the faults happen at their time.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::capacity::NodeGone;
+use super::cluster::Cluster;
+use super::faults::{Restart, Stall};
+use super::node::Node;
+
+/// How long to wait before accepting again when the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Accepts and answers, for ever.
+pub(super) async fn serve(listener: TcpListener, cluster: Arc<Cluster>) {
+    for member in &cluster.members {
+        let node = Arc::clone(&member.node);
+        tokio::spawn(async move { node.capacity.run().await });
+    }
+    let checked = Arc::clone(&cluster);
+    tokio::spawn(async move { checked.check_health().await });
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(connection(stream, Arc::clone(&cluster)));
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Starts what the configured faults do in time.
+pub(super) fn start_faults(cluster: &Cluster) {
+    let nodes = cluster.members.len();
+    for member in &cluster.members {
+        let node = &member.node;
+        let faults = &node.shared.config.faults;
+        if let Some(stall) = faults.stall {
+            tokio::spawn(stalls(Arc::clone(node), stall, nodes));
+        }
+        for restart in faults.restarts.iter().filter(|restart| restart.node == node.index) {
+            tokio::spawn(goes_away(Arc::clone(node), *restart));
+        }
+    }
+}
+
+/// The nodes in turn: node k of n is k/n of a period behind the first.
+async fn stalls(node: Arc<Node>, stall: Stall, nodes: usize) {
+    tokio::time::sleep(stall.every.mul_f64(node.index as f64 / nodes as f64)).await;
+    loop {
+        tokio::time::sleep(stall.every.saturating_sub(stall.lasts)).await;
+        node.stall(true);
+        tokio::time::sleep(stall.lasts).await;
+        node.stall(false);
+    }
+}
+
+async fn goes_away(node: Arc<Node>, restart: Restart) {
+    tokio::time::sleep(restart.at).await;
+    tracing::warn!("fault: {} goes away for {:?}", node.hostname, restart.down);
+    node.go_down();
+    tokio::time::sleep(restart.down).await;
+    node.come_up();
+    tracing::warn!("fault: {} is back", node.hostname);
+}
+
+async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
+    let _ = stream.set_nodelay(true);
+    let only_node = cluster.only_node().cloned();
+    if only_node.as_ref().is_some_and(|node| !node.is_up()) {
+        reset(&stream);
+        return;
+    }
+    let service = service_fn(move |request| cluster.call(request));
+    let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let ends = poll_fn(|context| http.poll_without_shutdown(context));
+    let lost = match only_node {
+        None => gone(ends.await),
+        Some(node) => {
+            let mut losses = node.losses();
+            tokio::select! {
+                end = ends => gone(end),
+                _ = losses.changed() => true,
+            }
+        }
+    };
+    if lost {
+        reset(http.into_parts().io.inner());
+    }
+}
+
+/// Whether a connection ended because its node went away.
+fn gone(end: hyper::Result<()>) -> bool {
+    end.err().is_some_and(|error| std::error::Error::source(&error).is_some_and(|cause| cause.is::<NodeGone>()))
+}
+
+/// Has the connection end with a reset instead of an orderly close.
+fn reset(stream: &TcpStream) {
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
