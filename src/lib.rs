@@ -9,5 +9,6 @@ pub mod engine;
 pub mod exit;
 pub mod histogram;
 pub mod outcome;
+pub mod posit_connect;
 pub mod sandbox;
 pub mod secret;
