@@ -4,10 +4,13 @@
 pub mod address;
 pub mod api;
 pub mod bundle;
+pub mod cleanup;
 pub mod error;
 pub mod fixtures;
 pub mod journal;
 pub mod manifest;
+pub mod provision;
+pub mod publish;
 pub mod servers;
 mod transport;
 pub mod types;

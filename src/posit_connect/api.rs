@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use http::header::LOCATION;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -41,6 +42,8 @@ pub struct Fetched {
     pub content_type: String,
     /// The body.
     pub body: Bytes,
+    /// Where a redirect leads to.
+    pub location: Option<String>,
 }
 
 /// A client of one Connect server. It keeps one cookie jar for its life, because a task is known only to the node that
@@ -296,19 +299,22 @@ impl Client {
         self.delete(&["v1", "content", guid]).await
     }
 
-    /// What a content item answers to a GET, with or without the key. Any status is an answer.
+    /// What a content item answers to a GET, with or without the key. Any status is an answer, and a redirect is not
+    /// followed, as the VUs do not follow it.
     ///
     /// # Errors
     /// Where no complete answer came.
     pub async fn fetch(&self, url: &Url, with_key: bool) -> Result<Fetched, ApiError> {
         let mut call = Call::new(Method::GET, url.clone());
         call.with_key = with_key;
+        call.follow = false;
         if !self.server().same_origin(url) {
             let to = url.origin().ascii_serialization();
             return Err(ApiError::Redirect { call: call.name(), to });
         }
         let answer = self.transport.send(&call).await?;
-        Ok(Fetched { status: answer.status, content_type: answer.media_type(), body: answer.body })
+        let location = answer.headers.get(LOCATION).map(|value| self.shown(&String::from_utf8_lossy(value.as_bytes())));
+        Ok(Fetched { status: answer.status, content_type: answer.media_type(), body: answer.body, location })
     }
 
     /// A text of the server as it may be shown: without the key and without control characters.

@@ -1,7 +1,7 @@
 //! The journal: what we are about to make on a server is written down, and on disk, before it is made. So that after
 //! any end of this process, kill -9 included, there is a list of what to delete. Never holds a key.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,23 @@ pub const MARKER: &str = "connect-bench cleanup removes it.";
 
 /// The journal cannot be kept.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} the journal {path}: {detail}; without it nothing is made on a server")]
-pub struct JournalError {
-    doing: &'static str,
-    path: String,
-    detail: String,
+pub enum JournalError {
+    /// Reading or writing failed.
+    #[error("cannot {doing} the journal {path}: {detail}; without it nothing is made on a server")]
+    File {
+        /// `open` or `write`.
+        doing: &'static str,
+        /// Which file.
+        path: String,
+        /// Why.
+        detail: String,
+    },
+    /// Another process writes it.
+    #[error("the journal {path} is in use by another process: its run is still going")]
+    Held {
+        /// Which file.
+        path: String,
+    },
 }
 
 /// What an intent is to make.
@@ -66,14 +78,20 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the journal of a run's directory, and makes it where there is none.
+    /// Opens the journal of a run's directory, and makes it where there is none. It is locked until it is dropped.
     ///
     /// # Errors
-    /// Where the file cannot be opened, read, or brought to the disk.
+    /// Where the file cannot be opened, read, or brought to the disk, or another process has it open.
     pub fn open(run_directory: &Path) -> Result<Journal, JournalError> {
         let path = run_directory.join(JOURNAL);
         let fail = |error: std::io::Error| failure("open", &path, &error);
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(fail)?;
+        // Held while the run goes on, so that a clean-up leaves its items alone.
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Held { path: path.display().to_string() }),
+            Err(TryLockError::Error(error)) => return Err(fail(error)),
+        }
         let mut text = Vec::new();
         file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut text)).map_err(fail)?;
         if !text.is_empty() && !text.ends_with(b"\n") {
@@ -121,22 +139,7 @@ impl Journal {
     /// What was intended and is not confirmed to be deleted, in the order of the intents.
     #[must_use]
     pub fn remaining(&self) -> Vec<Remaining> {
-        let mut open: Vec<Remaining> = Vec::new();
-        for record in &self.records {
-            match record.clone() {
-                Record::Intent { kind, name, run_id, server } => {
-                    open.retain(|item| item.name != name);
-                    open.push(Remaining { kind, name, run_id, server, guid: None });
-                }
-                Record::Created { name, guid } => {
-                    if let Some(item) = open.iter_mut().find(|item| item.name == name) {
-                        item.guid = Some(guid);
-                    }
-                }
-                Record::Deleted { name } => open.retain(|item| item.name != name),
-            }
-        }
-        open
+        remaining(&self.records)
     }
 
     /// The file.
@@ -155,8 +158,34 @@ impl Journal {
     }
 }
 
+/// What remains of the journal in a run's directory, without opening it for writing: also while its run goes on.
+#[must_use]
+pub fn peek(run_directory: &Path) -> Vec<Remaining> {
+    let text = std::fs::read(run_directory.join(JOURNAL)).unwrap_or_default();
+    remaining(&parse(&text))
+}
+
+fn remaining(records: &[Record]) -> Vec<Remaining> {
+    let mut open: Vec<Remaining> = Vec::new();
+    for record in records {
+        match record.clone() {
+            Record::Intent { kind, name, run_id, server } => {
+                open.retain(|item| item.name != name);
+                open.push(Remaining { kind, name, run_id, server, guid: None });
+            }
+            Record::Created { name, guid } => {
+                if let Some(item) = open.iter_mut().find(|item| item.name == name) {
+                    item.guid = Some(guid);
+                }
+            }
+            Record::Deleted { name } => open.retain(|item| item.name != name),
+        }
+    }
+    open
+}
+
 fn failure(doing: &'static str, path: &Path, error: &std::io::Error) -> JournalError {
-    JournalError { doing, path: path.display().to_string(), detail: error.to_string() }
+    JournalError::File { doing, path: path.display().to_string(), detail: error.to_string() }
 }
 
 /// The records of a journal. A line that is none was cut off by the end of a process: what it was about was not done
@@ -195,9 +224,12 @@ mod tests {
         journal.intent(Kind::Content, "b", "r1", "http://c/").unwrap();
         journal.intent(Kind::ContentPrefix, "p-", "r1", "http://c/").unwrap();
         journal.deleted("a").unwrap();
+        let kept = journal.remaining();
+        assert!(matches!(Journal::open(folder.path()), Err(JournalError::Held { .. })));
+        drop(journal);
         let reread = Journal::open_existing(folder.path()).unwrap().unwrap();
-        for journal in [&journal, &reread] {
-            let names: Vec<_> = journal.remaining().into_iter().map(|item| (item.name, item.guid)).collect();
+        for remaining in [kept, reread.remaining(), peek(folder.path())] {
+            let names: Vec<_> = remaining.into_iter().map(|item| (item.name, item.guid)).collect();
             assert_eq!(names, [("b".to_owned(), None), ("p-".to_owned(), None)]);
         }
     }
@@ -208,11 +240,14 @@ mod tests {
         let mut journal = Journal::open(folder.path()).unwrap();
         journal.intent(Kind::Content, "a", "r1", "s").unwrap();
         journal.created("a", "g").unwrap();
-        let whole = std::fs::read(journal.path()).unwrap();
+        let path = journal.path().to_owned();
+        drop(journal);
+        let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
-            std::fs::write(journal.path(), &whole[..cut]).unwrap();
+            std::fs::write(&path, &whole[..cut]).unwrap();
             let mut torn = Journal::open(folder.path()).unwrap();
             torn.intent(Kind::Content, "b", "r1", "s").unwrap();
+            drop(torn);
             let names: Vec<_> = Journal::open(folder.path()).unwrap().remaining();
             assert_eq!(names.last().unwrap().name, "b", "cut at {cut}");
         }

@@ -141,11 +141,13 @@ pub(crate) struct Call {
     pub(crate) patience: Duration,
     /// Whether the key goes with it.
     pub(crate) with_key: bool,
+    /// Whether a redirect within the server is followed.
+    pub(crate) follow: bool,
 }
 
 impl Call {
     pub(crate) fn new(method: Method, url: Url) -> Call {
-        Call { method, url, body: None, patience: Duration::ZERO, with_key: true }
+        Call { method, url, body: None, patience: Duration::ZERO, with_key: true, follow: true }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -255,7 +257,7 @@ impl Transport {
                 return Err(ApiError::Redirect { call: call.name(), to });
             }
             // What a repeated POST or DELETE would do there is not ours to guess.
-            if call.method != Method::GET {
+            if call.method != Method::GET || !call.follow {
                 return Ok(answer);
             }
             url = next;
