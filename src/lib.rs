@@ -15,6 +15,7 @@ pub mod host;
 pub mod http;
 pub mod outcome;
 pub mod plan;
+pub mod posit_connect;
 pub mod recorder;
 pub mod report;
 pub mod rundir;
