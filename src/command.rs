@@ -1,15 +1,70 @@
 //! One file per subcommand. The only place, with `report` and `main`, that writes to stdout and stderr.
 
+use std::future::Future;
+
+use anyhow::Context as _;
+
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
+mod baselines;
+mod child;
+mod cleanup;
+mod drive;
+mod failure;
+mod load;
+mod output;
+mod programs;
+mod ramp;
+mod report;
+mod run;
 mod sandbox;
+mod session;
+mod signals;
+mod target;
+mod view;
+
+use failure::Failure;
 
 /// Runs the subcommand that was typed.
 #[must_use]
 pub fn dispatch(cli: Cli) -> Exit {
-    match cli.command {
-        Command::Sandbox(args) => sandbox::run(&args),
-        _ => Exit::Fault,
+    if !matches!(cli.command, Command::Sandbox(_)) {
+        log_to_stderr(cli.verbose);
     }
+    let ended = match cli.command {
+        Command::Ramp(args) => in_runtime(ramp::run(&args)),
+        Command::Load(args) => in_runtime(load::run(&args)),
+        Command::Report(args) => report::run(&args),
+        Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
+        Command::Baselines(args) => baselines::run(&args),
+        Command::Sandbox(args) => Ok(sandbox::run(&args)),
+    };
+    ended.unwrap_or_else(|failure| {
+        say(&format!("error: {:#}", failure.error));
+        failure.exit
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "the one place where an error is said")]
+fn say(message: &str) {
+    eprintln!("{message}");
+}
+
+/// The control runtime: one thread, which is none of the workers.
+fn in_runtime(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("the system gives no event loop").map_err(Failure::from)?;
+    runtime.block_on(Box::pin(command))
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "connect_bench=info,warn",
+        _ => "connect_bench=debug,info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CONNECT_BENCH_LOG");
+    let filter = filter.unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

@@ -96,8 +96,6 @@ pub struct HttpPlan {
     pub user_agent: String,
     /// Whether certificates are not verified.
     pub insecure: bool,
-    /// File of additional certificate authorities.
-    pub cacert: Option<std::path::PathBuf>,
     /// Whether the cookie jar is emptied at each iteration, as k6 does (an affinity cookie is lost then).
     pub reset_cookies: bool,
 }
@@ -202,6 +200,8 @@ pub struct PublishPlan {
     pub bundle_bytes: u64,
     /// Path below the content item that is fetched once it is deployed.
     pub path: String,
+    /// Whether fetching it needs the key.
+    pub with_key: bool,
     /// Time-out of one API request.
     #[serde(with = "seconds")]
     pub timeout: Duration,

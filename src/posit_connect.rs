@@ -9,6 +9,7 @@ pub mod error;
 pub mod fixtures;
 pub mod journal;
 pub mod manifest;
+pub mod nodes;
 pub mod provision;
 pub mod publish;
 pub mod servers;

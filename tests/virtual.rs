@@ -133,7 +133,7 @@ fn plan(vus: u32, seconds: u64, workers: usize) -> Plan {
             content_guid: None,
             fetch_with_key: false,
         },
-        http: HttpPlan { user_agent: "test".to_owned(), insecure: false, cacert: None, reset_cookies: false },
+        http: HttpPlan { user_agent: "test".to_owned(), insecure: false, reset_cookies: false },
         workers,
         warm_up: Duration::ZERO,
         duration: Duration::from_secs(seconds),

@@ -17,7 +17,7 @@ use crate::generator;
 use crate::histogram::Latency;
 use crate::host::{Environment, Monitor};
 use crate::http::dial::NetDial;
-use crate::http::{ClientConfig, DialFault, tls};
+use crate::http::{ClientConfig, DialFault};
 use crate::plan::Plan;
 use crate::rundir::{PlanFile, RunDir};
 use crate::summary::{self, Builder, RunState, Summary};
@@ -31,6 +31,8 @@ pub(super) struct Job {
     pub(super) plan: Arc<Plan>,
     pub(super) environment: Environment,
     pub(super) programs: Arc<dyn Programs>,
+    /// How the server's certificate is verified; `None` over plain http.
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) search: Option<Search>,
 }
 
@@ -44,10 +46,6 @@ impl Log {
     pub(super) fn create(path: &Path) -> Result<Log, Failure> {
         let directory = RunDir::create(path).map_err(Failure::invalid)?;
         Ok(Log { directory, broken: None })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.directory.path()
     }
 
     fn note(&mut self, written: Result<(), crate::rundir::RunDirFault>, view: &View) {
@@ -72,11 +70,11 @@ impl Log {
 
 /// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
 pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
-    let Job { plan, environment, programs, search } = job;
+    let Job { plan, environment, programs, tls, search } = job;
     let file = PlanFile { plan: (*plan).clone(), environment: environment.clone() };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
-    let mut run = start(&plan, programs)?;
+    let mut run = start(&plan, programs, tls)?;
     let mut course = Course {
         builder: Builder::new((*plan).clone(), environment),
         monitor: Monitor::new(),
@@ -103,15 +101,14 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
     Ok(course.finish(view))
 }
 
-fn start(plan: &Arc<Plan>, programs: Arc<dyn Programs>) -> Result<Run, Failure> {
+fn start(
+    plan: &Arc<Plan>,
+    programs: Arc<dyn Programs>,
+    tls: Option<Arc<rustls::ClientConfig>>,
+) -> Result<Run, Failure> {
     let url = &plan.target.url;
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(80);
-    let tls = if url.scheme() == "https" {
-        Some(tls::config(plan.http.insecure, plan.http.cacert.as_deref()).map_err(Failure::invalid)?)
-    } else {
-        None
-    };
     let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
     let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
     let mut origin = url.clone();
@@ -140,25 +137,17 @@ impl Course {
         let written = log.directory.append(&second);
         log.note(written, view);
         self.builder.add(&second);
-        match self.search.take() {
-            Some(search) => self.search = Some(self.searched(search, &second, run, log, view)),
+        match &mut self.search {
+            Some(search) => {
+                follow(search, &self.plan, &second, run);
+                for step in &search.steps()[self.steps_logged..] {
+                    log.event(&serde_json::json!({"event": "step", "second": second.second, "step": step}), view);
+                }
+                self.steps_logged = search.steps().len();
+            }
             None => self.watch(&second, run),
         }
         view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
-    }
-
-    fn searched(&mut self, mut search: Search, second: &Second, run: &Run, log: &mut Log, view: &View) -> Search {
-        let scenario = self.plan.fetch_scenario().unwrap_or(0);
-        match search.observe(&bin(&self.plan, second)) {
-            Move::Hold => {}
-            Move::SetVus(vus) => run.order(Order::SetVus { scenario, vus, over: Duration::from_secs(1) }),
-            Move::Finished => run.order(Order::Stop),
-        }
-        for step in &search.steps()[self.steps_logged..] {
-            log.event(&serde_json::json!({"event": "step", "second": second.second, "step": step}), view);
-        }
-        self.steps_logged = search.steps().len();
-        search
     }
 
     /// A load test against a server that is gone ends by itself.
@@ -185,7 +174,8 @@ impl Course {
                 run.order(Order::Kill);
             }
             _ => {
-                let error = anyhow::anyhow!("aborted; what was made on the server is still there: connect-bench cleanup");
+                let error =
+                    anyhow::anyhow!("aborted; what was made on the server is still there: connect-bench cleanup");
                 return Err(Failure::new(Exit::Interrupted, error));
             }
         }
@@ -204,6 +194,16 @@ impl Course {
         summary.search =
             self.search.map(|search| summary::Search { result: search.result(), steps: search.steps().to_vec() });
         summary
+    }
+}
+
+/// Tells the search what happened, and the engine what the search wants.
+fn follow(search: &mut Search, plan: &Plan, second: &Second, run: &Run) {
+    let scenario = plan.fetch_scenario().unwrap_or(0);
+    match search.observe(&bin(plan, second)) {
+        Move::Hold => {}
+        Move::SetVus(vus) => run.order(Order::SetVus { scenario, vus, over: Duration::from_secs(1) }),
+        Move::Finished => run.order(Order::Stop),
     }
 }
 

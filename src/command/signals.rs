@@ -28,9 +28,4 @@ impl Signals {
         self.count += 1;
         self.count
     }
-
-    /// How many have come.
-    pub(super) fn count(&self) -> u32 {
-        self.count
-    }
 }

@@ -109,8 +109,7 @@ impl View {
         let vus = second.window.scenarios[fetch].vus;
         let rate = if seconds > 0.0 { significant(completed as f64 / seconds) } else { MISSING.to_owned() };
         let quantile = |q| maybe(latency.quantile_ms(q));
-        let figures =
-            format!("{rate} rps  p50 {} p95 {} p99 {} ms", quantile(0.5), quantile(0.95), quantile(0.99));
+        let figures = format!("{rate} rps  p50 {} p95 {} p99 {} ms", quantile(0.5), quantile(0.95), quantile(0.99));
         let publish = self.last_publish.as_deref().map_or_else(String::new, |publish| format!("  {publish}"));
         let errors = format!("{} errors", count(self.failed));
         match search {

@@ -1,6 +1,6 @@
 //! How a server's certificate is verified on the load path.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,11 +12,11 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 /// A configuration that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFault {
-    /// The file of certificate authorities is missing or is not PEM.
-    #[error("{}: no certificates can be read from it: {why}", path.display())]
+    /// The certificate authorities that were named are missing or are not PEM.
+    #[error("{origin}: no certificates can be read from it: {why}")]
     CaCert {
-        /// The file.
-        path: PathBuf,
+        /// The file, or where the text came from.
+        origin: String,
         /// What is wrong.
         why: String,
     },
@@ -28,37 +28,59 @@ pub enum TlsFault {
     Setup(#[from] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 for HTTP/1.1, trusting the system's authorities and those of `cacert`, or, with `insecure`, anyone.
+/// Certificate authorities to trust besides the system's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExtraRoots {
+    /// A PEM file.
+    File(PathBuf),
+    /// PEM text.
+    Pem(String),
+}
+
+impl ExtraRoots {
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+        let origin = match self {
+            ExtraRoots::File(path) => path.display().to_string(),
+            ExtraRoots::Pem(_) => "the certificate saved with the server".to_owned(),
+        };
+        let read = match self {
+            ExtraRoots::File(path) => {
+                CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            }
+            ExtraRoots::Pem(text) => CertificateDer::pem_slice_iter(text.as_bytes()).collect(),
+        };
+        match read {
+            Ok(certificates) if certificates.is_empty() => {
+                Err(TlsFault::CaCert { origin, why: "it holds no certificate".to_owned() })
+            }
+            Ok(certificates) => Ok(certificates),
+            Err(e) => Err(TlsFault::CaCert { origin, why: e.to_string() }),
+        }
+    }
+}
+
+/// TLS 1.2 and 1.3 for HTTP/1.1, trusting the system's authorities and those of `extra`, or, with `insecure`, anyone.
 ///
 /// # Errors
-/// Where `cacert` cannot be read or nobody is trusted.
-pub fn config(insecure: bool, cacert: Option<&Path>) -> Result<Arc<ClientConfig>, TlsFault> {
+/// Where `extra` cannot be read or nobody is trusted.
+pub fn config(insecure: bool, extra: Option<&ExtraRoots>) -> Result<Arc<ClientConfig>, TlsFault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let mut config = if insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))).with_no_client_auth()
     } else {
-        builder.with_root_certificates(roots(cacert)?).with_no_client_auth()
+        builder.with_root_certificates(roots(extra)?).with_no_client_auth()
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn roots(cacert: Option<&Path>) -> Result<RootCertStore, TlsFault> {
+fn roots(extra: Option<&ExtraRoots>) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(native.certs);
-    if let Some(path) = cacert {
-        let fault = |why: String| TlsFault::CaCert { path: path.to_owned(), why };
-        let certificates = CertificateDer::pem_file_iter(path).map_err(|e| fault(e.to_string()))?;
-        let before = roots.len();
-        for certificate in certificates {
-            let certificate = certificate.map_err(|e| fault(e.to_string()))?;
-            roots.add(certificate).map_err(|e| fault(e.to_string()))?;
-        }
-        if roots.len() == before {
-            return Err(fault("it holds no certificate".to_owned()));
-        }
+    for certificate in extra.map(ExtraRoots::certificates).transpose()?.into_iter().flatten() {
+        roots.add(certificate)?;
     }
     if roots.is_empty() {
         let why: Vec<String> = native.errors.iter().map(ToString::to_string).collect();

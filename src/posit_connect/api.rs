@@ -104,6 +104,17 @@ impl Client {
         self.json(&call).await
     }
 
+    /// The same of the node that these cookies lead to, instead of those of the jar.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached or is no Connect server.
+    pub async fn settings_with_cookie(&self, cookies: &str) -> Result<ServerSettings, ApiError> {
+        let mut call = Call::new(Method::GET, self.server().join(&["__api__", "server_settings"]));
+        call.with_key = false;
+        call.cookies = Some(cookies.to_owned());
+        self.json(&call).await
+    }
+
     /// Whose key this is.
     ///
     /// # Errors

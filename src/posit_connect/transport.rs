@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION};
 use http::{HeaderMap, Method};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -143,11 +143,13 @@ pub(crate) struct Call {
     pub(crate) with_key: bool,
     /// Whether a redirect within the server is followed.
     pub(crate) follow: bool,
+    /// Cookies that go with it instead of those of the jar.
+    pub(crate) cookies: Option<String>,
 }
 
 impl Call {
     pub(crate) fn new(method: Method, url: Url) -> Call {
-        Call { method, url, body: None, patience: Duration::ZERO, with_key: true, follow: true }
+        Call { method, url, body: None, patience: Duration::ZERO, with_key: true, follow: true, cookies: None }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -270,6 +272,9 @@ impl Transport {
         let mut request = self.http.request(call.method.clone(), url.clone()).timeout(timeout);
         if let (Some(key), true) = (&self.config.key, call.with_key) {
             request = request.header(AUTHORIZATION, key.authorization());
+        }
+        if let Some(cookies) = &call.cookies {
+            request = request.header(COOKIE, cookies);
         }
         if let Some((media_type, body)) = &call.body {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());

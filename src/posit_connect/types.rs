@@ -19,6 +19,8 @@ pub struct ServerSettings {
     /// The build.
     #[serde(deserialize_with = "optional_text")]
     pub build: Option<String>,
+    /// Whether the server says that it is our stand-in and not Posit Connect.
+    pub sandbox: bool,
 }
 
 impl ServerSettings {

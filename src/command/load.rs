@@ -1,0 +1,147 @@
+//! `connect-bench load`: hold a number of VUs, and compare with the documented baselines.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::drive::Log;
+use super::failure::Failure;
+use super::run::{Place, Shape, check_files, execute, verdict};
+use super::session::prepare;
+use super::signals::Signals;
+use super::target::{self, Aim};
+use super::view::View;
+use super::{output, session};
+use crate::baseline::Baseline;
+use crate::capacity::search::Outcome;
+use crate::cli::LoadArgs;
+use crate::exit::Exit;
+use crate::report;
+use crate::rundir;
+use crate::summary::Summary;
+
+/// The share of a load test that goes before it as warm-up, where nothing else is asked for.
+const WARM_UP_SHARE: u32 = 15;
+
+/// The warm-up before a load test of this length: a fifteenth, from 5 s to 2 min, in whole seconds.
+pub(super) fn warm_up(duration: Duration) -> Duration {
+    let share = duration / WARM_UP_SHARE;
+    Duration::from_secs(share.as_secs().clamp(5, 120))
+}
+
+/// A length that windows of one second can measure.
+pub(super) fn whole_seconds(duration: Duration, what: &str) -> Result<Duration, Failure> {
+    if duration < Duration::from_secs(1) {
+        return Err(Failure::usage(format!("{what}: at least 1s, because figures are taken by the second")));
+    }
+    Ok(Duration::from_secs(duration.as_secs()))
+}
+
+pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen().map_err(|e| Failure::from(anyhow::Error::new(e)))?;
+    let mut view = View::new(args.run.output.quiet);
+    output::check(&args.run.output)?;
+    let baselines = output::baselines(&args.baseline)?;
+    let duration = whole_seconds(args.duration, "--duration")?;
+    let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
+    let aim = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let vus = vus(args, &aim)?;
+    check_files(vus)?;
+    let place = Place::new("load", &args.run.output);
+    let mut log = Log::create(&place.directory)?;
+    let shape = Shape::constant(vus, duration, warm_up);
+    let made = prepare(aim, &args.run.content, &args.run.engine, (&place.id, &place.directory), &view);
+    let mut session = tokio::select! {
+        made = made => made.inspect_err(|_| place.forget_if_empty())?,
+        _ = signals.next() => return Err(interrupted_early(&place)),
+    };
+    let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
+    let summary = conclude(ran, session, &mut log, &mut view).await?;
+    deliver(&summary, &baselines, &place.directory, args, &view)?;
+    Ok(verdict(&summary))
+}
+
+/// Before the run there is nothing to save; what was made is named by the journal.
+pub(super) fn interrupted_early(place: &Place) -> Failure {
+    let left = crate::posit_connect::journal::peek(&place.directory);
+    place.forget_if_empty();
+    let error = if left.is_empty() {
+        anyhow!("interrupted before the run began; nothing was made")
+    } else {
+        anyhow!("interrupted before the run began; what was made is still there: connect-bench cleanup")
+    };
+    Failure::new(Exit::Interrupted, error)
+}
+
+/// Cleans up, whatever happened, and writes the summary.
+pub(super) async fn conclude(
+    ran: Result<Summary, Failure>,
+    session: session::Session,
+    log: &mut Log,
+    view: &mut View,
+) -> Result<Summary, Failure> {
+    let left = session.finish(view).await;
+    let mut summary = ran?;
+    summary.left_behind = left;
+    log.summary(&summary, view);
+    view.finish();
+    Ok(summary)
+}
+
+fn deliver(
+    summary: &Summary,
+    baselines: &[Baseline],
+    directory: &Path,
+    args: &LoadArgs,
+    view: &View,
+) -> Result<(), Failure> {
+    let document = report::json::load(summary, baselines, directory);
+    let text = report::text::load(summary, baselines, directory);
+    output::deliver(&args.run.output, &document, &text, view).map_err(Failure::from)
+}
+
+/// The VUs: as asked for, or as the last ramp against the same target found.
+fn vus(args: &LoadArgs, aim: &Aim) -> Result<u32, Failure> {
+    if let Some(vus) = args.vus {
+        return Ok(vus);
+    }
+    if let Some(run) = &args.from {
+        let summary = rundir::read(run).map_err(Failure::invalid)?;
+        return found(&summary).ok_or_else(|| {
+            Failure::invalid(anyhow!("{}: this run is no ramp that found a saturation; give --vus", run.display()))
+        });
+    }
+    let same = |summary: &Summary| match aim {
+        Aim::Url { url, .. } => {
+            let (ours, theirs) = (url, &summary.plan.target.url);
+            (ours.origin(), ours.path()) == (theirs.origin(), theirs.path())
+        }
+        Aim::Connect(aim) => match &aim.profile {
+            // Every sandbox has a port of its own; the profile is what makes two of them the same.
+            Some(profile) => summary.plan.target.sandbox_profile.as_ref() == Some(profile),
+            None => summary.plan.target.url == *aim.config.server.url(),
+        },
+    };
+    let ramps = rundir::list(&args.run.output.runs_dir).into_iter().filter(|path| is_ramp(path.as_path()));
+    let last =
+        ramps.filter_map(|path| rundir::read(&path).ok()).find(|summary| same(summary) && found(summary).is_some());
+    last.as_ref().and_then(found).ok_or_else(|| {
+        let runs = args.run.output.runs_dir.display();
+        Failure::usage(format!(
+            "how many VUs? Give --vus, or run `connect-bench ramp` first: {runs} has none of this target"
+        ))
+    })
+}
+
+fn is_ramp(path: &Path) -> bool {
+    rundir::read_plan(path).is_ok_and(|file| file.plan.command == "ramp")
+}
+
+fn found(summary: &Summary) -> Option<u32> {
+    let search = summary.search.as_ref()?;
+    match search.result.outcome {
+        Outcome::Saturated | Outcome::NotSaturated => search.result.vus,
+        _ => None,
+    }
+}

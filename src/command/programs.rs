@@ -1,0 +1,164 @@
+//! Makes the programs of a plan's VUs: the one place where a plan, the key and the bundle come together.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+
+use crate::engine::fetch::Fetch;
+use crate::engine::program::{Exchange, Expect, Program, Request, SeriesId};
+use crate::engine::worker::Programs;
+use crate::plan::{FetchPlan, Plan, ProgramPlan, PublishPlan};
+use crate::posit_connect::journal::description;
+use crate::posit_connect::provision::Access;
+use crate::posit_connect::publish::{self, PublishInto, PublishLoop, PublishSeries, PublishTimeouts};
+use crate::secret::ApiKey;
+
+/// Names of the publish loop's steps, in the order of [`PublishSeries`].
+pub(super) const PUBLISH_STEPS: [&str; 7] = ["create", "upload", "deploy", "task", "first_response", "prune", "delete"];
+
+/// Everything that programs need besides the plan.
+pub(super) struct Ingredients {
+    pub(super) key: Option<ApiKey>,
+    /// The bundle of the publish loop.
+    pub(super) bundle: Bytes,
+    /// The path that every request to the server begins with.
+    pub(super) base_path: String,
+}
+
+/// Ready to make programs; everything that can be wrong was found out.
+pub(super) struct Kitchen {
+    scenarios: Vec<Recipe>,
+    seed: u64,
+}
+
+enum Recipe {
+    Fetch(Box<FetchRecipe>),
+    Publish(Box<publish::PublishPlan>),
+}
+
+struct FetchRecipe {
+    series: SeriesId,
+    request: Request,
+    expect: Expect,
+    timeout: Duration,
+}
+
+impl Kitchen {
+    /// Prepares the programs of a plan.
+    pub(super) fn new(plan: &Plan, ingredients: &Ingredients) -> anyhow::Result<Arc<Kitchen>> {
+        let mut scenarios = Vec::new();
+        for (at, scenario) in plan.scenarios.iter().enumerate() {
+            let first = u16::try_from(plan.first_series(at)).context("too many steps")?;
+            scenarios.push(match &scenario.program {
+                ProgramPlan::Fetch(fetch) => fetch_recipe(plan, fetch, SeriesId(first), ingredients)?,
+                ProgramPlan::Publish(publish) => {
+                    let recipe = publish_recipe(plan, publish, first, ingredients)?;
+                    // What cannot be made is found out now, not on a worker.
+                    PublishLoop::new(recipe.clone())?;
+                    Recipe::Publish(Box::new(recipe))
+                }
+            });
+        }
+        Ok(Arc::new(Kitchen { scenarios, seed: plan.seed }))
+    }
+}
+
+fn headers(plan: &Plan) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let agent = HeaderValue::from_str(&plan.http.user_agent).context("the user agent cannot be sent")?;
+    headers.insert(USER_AGENT, agent);
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    Ok(headers)
+}
+
+fn fetch_recipe(plan: &Plan, fetch: &FetchPlan, series: SeriesId, given: &Ingredients) -> anyhow::Result<Recipe> {
+    let target: Uri = fetch.path.parse().with_context(|| format!("{:?} is no path", fetch.path))?;
+    let mut headers = headers(plan)?;
+    if fetch.with_key {
+        let key = given.key.as_ref().ok_or_else(|| anyhow!("there is no key to fetch with"))?;
+        headers.insert(AUTHORIZATION, key.authorization());
+    }
+    let expect = Expect {
+        statuses: fetch.statuses.clone(),
+        body_contains: fetch.body_contains.clone().map(Bytes::from),
+        content_type: fetch.content_type.clone(),
+    };
+    let request = Request { method: Method::GET, target, headers, body: Bytes::new() };
+    Ok(Recipe::Fetch(Box::new(FetchRecipe { series, request, expect, timeout: fetch.timeout })))
+}
+
+fn publish_recipe(
+    plan: &Plan,
+    publish: &PublishPlan,
+    first: u16,
+    given: &Ingredients,
+) -> anyhow::Result<publish::PublishPlan> {
+    let [create, upload, deploy, task, first_response, prune, delete] =
+        std::array::from_fn(|at| SeriesId(first + u16::try_from(at).unwrap_or(0)));
+    let series = PublishSeries { create, upload, deploy, task, first_response, prune, delete };
+    let with_key = publish.with_key;
+    let into = match &publish.guid {
+        Some(guid) => PublishInto::One { guid: guid.clone(), with_key },
+        None => PublishInto::New {
+            prefix: publish.name.clone(),
+            description: description(&plan.run_id),
+            access: if with_key { Access::WithKey } else { Access::Everyone },
+            first_number: 1,
+            number_step: 1,
+        },
+    };
+    Ok(publish::PublishPlan {
+        series,
+        base_path: given.base_path.clone(),
+        key: given.key.clone().ok_or_else(|| anyhow!("there is no key to publish with"))?,
+        bundle: given.bundle.clone(),
+        into,
+        first_path: publish.path.clone(),
+        timeouts: PublishTimeouts {
+            request: publish.timeout,
+            task: publish.deploy_timeout,
+            ..PublishTimeouts::default()
+        },
+        seed: plan.seed,
+    })
+}
+
+/// A VU whose program cannot be made does nothing; [`Kitchen::new`] has made one of each, so none is.
+struct Idle;
+
+impl Program for Idle {
+    fn next(
+        &mut self,
+        _now: Duration,
+        _last: Option<crate::engine::program::Outcome<'_>>,
+        _notes: &mut crate::engine::program::Notes,
+    ) -> crate::engine::program::Action {
+        crate::engine::program::Action::Wait(Duration::from_secs(1))
+    }
+}
+
+impl Programs for Kitchen {
+    fn program(&self, scenario: usize, vu: u32) -> Box<dyn Program> {
+        match &self.scenarios[scenario] {
+            Recipe::Fetch(fetch) => {
+                let exchange = Exchange {
+                    series: fetch.series,
+                    request: fetch.request.clone(),
+                    expect: fetch.expect.clone(),
+                    keep_body: 0,
+                    timeout: fetch.timeout,
+                };
+                Box::new(Fetch::new(Rc::new(exchange)))
+            }
+            Recipe::Publish(plan) => {
+                let plan = publish::PublishPlan { seed: self.seed ^ u64::from(vu), ..plan.as_ref().clone() };
+                PublishLoop::new(plan).map_or_else(|_| Box::new(Idle) as Box<dyn Program>, |program| Box::new(program))
+            }
+        }
+    }
+}

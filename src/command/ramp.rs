@@ -1,0 +1,159 @@
+//! `connect-bench ramp`: find the VUs that saturate the server, and with `--then-load` hold them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::anyhow;
+
+use super::drive::Log;
+use super::failure::Failure;
+use super::load::{conclude, interrupted_early, warm_up, whole_seconds};
+use super::output;
+use super::run::{Place, Shape, check_files, execute, verdict};
+use super::session::{Session, prepare};
+use super::signals::Signals;
+use super::target;
+use super::view::View;
+use crate::baseline::Baseline;
+use crate::capacity::search::{Outcome, Search, SearchConfig};
+use crate::cli::RampArgs;
+use crate::exit::Exit;
+use crate::plan::Executor;
+use crate::report;
+use crate::summary::{RunState, Summary};
+
+/// What a ramp came to, and the load test that followed it.
+struct Ramped {
+    ramp: Summary,
+    load: Option<(Summary, Place)>,
+}
+
+pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen().map_err(|e| Failure::from(anyhow::Error::new(e)))?;
+    let mut view = View::new(args.run.output.quiet);
+    output::check(&args.run.output)?;
+    let baselines = output::baselines(&args.baseline)?;
+    let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
+    check_files(args.max_vus)?;
+    let aim = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let place = Place::new("ramp", &args.run.output);
+    let mut log = Log::create(&place.directory)?;
+    let made = prepare(aim, &args.run.content, &args.run.engine, (&place.id, &place.directory), &view);
+    let session = tokio::select! {
+        made = made => made.inspect_err(|_| place.forget_if_empty())?,
+        _ = signals.next() => return Err(interrupted_early(&place)),
+    };
+    let ramped = both(args, session, (&place, &mut log), then_load, (&mut view, &mut signals)).await?;
+    deliver(&ramped, &baselines, &place.directory, args, &view)?;
+    let load = ramped.load.as_ref().map_or(Exit::Pass, |(summary, _)| verdict(summary));
+    Ok(match ramp_verdict(&ramped.ramp) {
+        Exit::Pass => load,
+        ramp => ramp.and(load),
+    })
+}
+
+async fn both(
+    args: &RampArgs,
+    mut session: Session,
+    (place, log): (&Place, &mut Log),
+    then_load: Option<Duration>,
+    (view, signals): (&mut View, &mut Signals),
+) -> Result<Ramped, Failure> {
+    let shape = shape(args, &session);
+    let engine = &args.run.engine;
+    let ran = execute(&mut session, (place, log), shape, engine, (view, signals)).await;
+    let ramp = match ran {
+        Ok(ramp) => ramp,
+        Err(failure) => {
+            return conclude(Err(failure), session, log, view).await.map(|ramp| Ramped { ramp, load: None });
+        }
+    };
+    let vus = ramp.search.as_ref().and_then(|search| search.result.vus);
+    let (Some(length), Some(vus), Exit::Pass) = (then_load, vus, ramp_verdict(&ramp)) else {
+        let ramp = conclude(Ok(ramp), session, log, view).await?;
+        return Ok(Ramped { ramp, load: None });
+    };
+    // Written now, so that nothing of the ramp is lost whatever happens to the load test.
+    log.summary(&ramp, view);
+    if let Some(search) = &ramp.search {
+        view.say(&report::text::ramp(&ramp, search, &place.directory));
+    }
+    let load_place = Place::new("load", &args.run.output);
+    let mut load_log = Log::create(&load_place.directory)?;
+    let load_shape = Shape::constant(vus, length, warm_up(length));
+    let ran = execute(&mut session, (&load_place, &mut load_log), load_shape, engine, (view, signals)).await;
+    let load = conclude(ran, session, &mut load_log, view).await?;
+    let mut ramp = ramp;
+    ramp.left_behind.clone_from(&load.left_behind);
+    log.summary(&ramp, view);
+    Ok(Ramped { ramp, load: Some((load, load_place)) })
+}
+
+fn shape(args: &RampArgs, session: &Session) -> Shape {
+    let mut config = if args.quick { SearchConfig::quick() } else { SearchConfig::standard() };
+    config.max_vus = args.max_vus;
+    if session.publish.is_some() {
+        config = config.covering_publish(session.publish_took.as_secs_f64());
+    }
+    let duration = Duration::from_secs(u64::from(config.deadline_s) + 60);
+    let mut search = Search::new(config, args.run.engine.seed);
+    let start_vus = search.begin();
+    let executor = Executor::Searched { start_vus, max_vus: args.max_vus };
+    Shape { command: "ramp", executor, warm_up: Duration::ZERO, duration, search: Some(search) }
+}
+
+/// What the process exits with after a ramp.
+fn ramp_verdict(summary: &Summary) -> Exit {
+    let outcome = summary.search.as_ref().map(|search| &search.result.outcome);
+    let ran = match (&summary.state, outcome) {
+        (RunState::Interrupted, _) => Exit::Interrupted,
+        (RunState::Aborted { .. }, _) | (_, Some(Outcome::Aborted { .. })) => Exit::Unreachable,
+        (_, Some(Outcome::GeneratorLimited) | None) => Exit::Inconclusive,
+        _ => Exit::Pass,
+    };
+    if summary.left_behind.is_empty() { ran } else { ran.and(Exit::CleanupIncomplete) }
+}
+
+fn deliver(
+    ramped: &Ramped,
+    baselines: &[Baseline],
+    directory: &Path,
+    args: &RampArgs,
+    view: &View,
+) -> Result<(), Failure> {
+    let search = ramped.ramp.search.as_ref().ok_or_else(|| anyhow!("the ramp has no search"))?;
+    let load = ramped.load.as_ref();
+    let document = load.map(|(summary, place)| report::json::load(summary, baselines, &place.directory));
+    let document = report::json::ramp(&ramped.ramp, search, directory, document);
+    let mut text = report::text::ramp(&ramped.ramp, search, directory);
+    match load {
+        Some((summary, place)) => {
+            text.push_str("\n────\n\n");
+            text.push_str(&report::text::load(summary, baselines, &place.directory));
+        }
+        None => {
+            if let Some(vus) = search.result.vus {
+                text.push_str(&format!("next: connect-bench load --vus {vus} --duration 30m{}\n", same_target(args)));
+            }
+        }
+    }
+    output::deliver(&args.run.output, &document, &text, view).map_err(Failure::from)
+}
+
+/// The flags that aim the next command at the same target. Never a key.
+fn same_target(args: &RampArgs) -> String {
+    let target = &args.run.target;
+    let server = &args.run.server;
+    match (&target.url, &target.sandbox_curve, &target.sandbox, &server.name) {
+        (Some(url), ..) => format!(" --url '{url}'"),
+        (_, Some(curve), ..) => format!(" --sandbox-curve {curve}"),
+        (_, _, Some(profile), _) => format!(" --sandbox={profile}"),
+        (_, _, _, Some(name)) => format!(" --name {name}"),
+        // The server comes from the environment, or has to be named again.
+        _ => server
+            .server
+            .as_ref()
+            .filter(|_| std::env::var_os("CONNECT_SERVER").is_none())
+            .map_or_else(String::new, |s| format!(" -s {s}")),
+    }
+}

@@ -1,0 +1,162 @@
+//! What `ramp` and `load` have in common: the plan, the run, the result on disk.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::drive::{Job, Log, drive};
+use super::failure::Failure;
+use super::programs::{Kitchen, PUBLISH_STEPS};
+use super::session::Session;
+use super::signals::Signals;
+use super::view::View;
+use crate::capacity::search::Search;
+use crate::cli::{EngineArgs, OutputArgs};
+use crate::exit::Exit;
+use crate::host::{self, Environment};
+use crate::plan::{self, Executor, HttpPlan, Plan, ProgramPlan, ScenarioPlan};
+use crate::rundir;
+use crate::summary::{Figures, RunState, Summary};
+
+/// The scenario that fetches.
+const FETCH: &str = "fetch";
+/// The scenario that publishes.
+const PUBLISH: &str = "publish";
+/// VUs of a load test start over this time.
+const START_OVER: Duration = Duration::from_secs(1);
+
+/// A run that has an id and a directory, and nothing else yet.
+pub(super) struct Place {
+    pub(super) id: String,
+    pub(super) environment: Environment,
+    pub(super) directory: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(command: &str, output: &OutputArgs) -> Place {
+        let environment = Environment::now();
+        let id = Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let directory = output.runs_dir.join(rundir::name(&environment, command, &id));
+        Place { id, environment, directory }
+    }
+
+    /// Removes the directory if nothing worth keeping is in it: a run that never began leaves no trace.
+    pub(super) fn forget_if_empty(&self) {
+        let keeps = |name: &str| self.directory.join(name).metadata().is_ok_and(|file| file.len() > 0);
+        if !["plan.json", "windows.ndjson", "events.ndjson"].into_iter().any(keeps)
+            && crate::posit_connect::journal::peek(&self.directory).is_empty()
+        {
+            // Whatever cannot be removed does no harm.
+            let _ = std::fs::remove_dir_all(&self.directory);
+        }
+    }
+}
+
+/// How long, and with how many VUs.
+pub(super) struct Shape {
+    pub(super) command: &'static str,
+    pub(super) executor: Executor,
+    pub(super) warm_up: Duration,
+    pub(super) duration: Duration,
+    pub(super) search: Option<Search>,
+}
+
+impl Shape {
+    /// So many VUs for so long.
+    pub(super) fn constant(vus: u32, duration: Duration, warm_up: Duration) -> Shape {
+        Shape {
+            command: "load",
+            executor: Executor::ConstantVus { vus, start_over: START_OVER },
+            warm_up,
+            duration: warm_up + duration,
+            search: None,
+        }
+    }
+}
+
+/// Raises the number of open files, and refuses what cannot be reached with it.
+pub(super) fn check_files(vus: u32) -> Result<(), Failure> {
+    let needed = u64::from(vus) + 64;
+    match host::raise_open_files() {
+        Some(limit) if limit < needed => Err(Failure::usage(format!(
+            "{vus} VUs need {needed} open files and this process may have {limit}; raise it with `ulimit -n {needed}`"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Everything that will happen, from the session and the flags.
+pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &EngineArgs) -> Plan {
+    let mut scenarios = vec![ScenarioPlan {
+        name: FETCH.to_owned(),
+        executor: shape.executor.clone(),
+        steps: vec![FETCH.to_owned()],
+        program: ProgramPlan::Fetch(session.fetch.clone()),
+    }];
+    if let Some(publish) = &session.publish {
+        scenarios.push(ScenarioPlan {
+            name: PUBLISH.to_owned(),
+            executor: Executor::ConstantVus { vus: 1, start_over: Duration::ZERO },
+            steps: PUBLISH_STEPS.map(str::to_owned).to_vec(),
+            program: ProgramPlan::Publish(publish.clone()),
+        });
+    }
+    let most = usize::try_from(scenarios.iter().map(|s| s.executor.max_vus()).sum::<u32>()).unwrap_or(usize::MAX);
+    let workers = engine.workers.map_or_else(|| host::cores().min(most.div_ceil(4).max(1)), usize::from);
+    Plan {
+        schema: plan::SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: shape.command.to_owned(),
+        run_id: place.id.clone(),
+        seed: engine.seed,
+        target: session.target.clone(),
+        http: HttpPlan {
+            user_agent: concat!("connect-bench/", env!("CARGO_PKG_VERSION")).to_owned(),
+            insecure: session.insecure,
+            reset_cookies: engine.reset_cookies,
+        },
+        workers,
+        warm_up: shape.warm_up,
+        duration: shape.duration,
+        graceful_stop: engine.graceful_stop,
+        scenarios,
+    }
+}
+
+/// Runs a shape in a session, and names the nodes that were seen.
+pub(super) async fn execute(
+    session: &mut Session,
+    (place, log): (&Place, &mut Log),
+    shape: Shape,
+    engine: &EngineArgs,
+    (view, signals): (&mut View, &mut Signals),
+) -> Result<Summary, Failure> {
+    let plan = plan(session, place, &shape, engine);
+    let programs = Kitchen::new(&plan, &session.ingredients).map_err(Failure::invalid)?;
+    let job = Job {
+        plan: Arc::new(plan),
+        environment: place.environment.clone(),
+        programs,
+        tls: session.tls.clone(),
+        search: shape.search,
+    };
+    let mut summary = drive(job, log, view, signals).await?;
+    session.name_nodes(&mut summary).await;
+    summary.api_requests_sent = session.api_requests();
+    Ok(summary)
+}
+
+/// What the process exits with after a load test.
+pub(super) fn verdict(summary: &Summary) -> Exit {
+    let figures = Figures::of(summary);
+    let ran = match &summary.state {
+        RunState::Interrupted => Exit::Interrupted,
+        RunState::Aborted { .. } => Exit::Unreachable,
+        // No data is never a pass, and neither are figures of our own limits.
+        _ if figures.requests.completed == 0 || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
+        _ => Exit::Pass,
+    };
+    if summary.left_behind.is_empty() { ran } else { ran.and(Exit::CleanupIncomplete) }
+}

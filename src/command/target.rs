@@ -1,0 +1,197 @@
+//! Which server, and as whom: flags, environment, saved servers, a sandbox of our own, or a plain URL.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, anyhow};
+use url::Url;
+
+use super::child::SandboxChild;
+use super::failure::Failure;
+use super::view::View;
+use crate::cli::{ServerArgs, TargetArgs};
+use crate::exit::Exit;
+use crate::http::tls::ExtraRoots;
+use crate::posit_connect::servers::{self, SavedServer, SavedServers};
+use crate::posit_connect::{CaCert, ClientConfig, ServerAddress};
+use crate::secret::ApiKey;
+
+/// What a run is aimed at.
+pub(super) enum Aim {
+    /// Any URL, without a Connect API.
+    Url { url: Url, insecure: bool, extra: Option<ExtraRoots> },
+    /// A Connect server.
+    Connect(Box<ConnectAim>),
+}
+
+/// A Connect server and how to reach it.
+pub(super) struct ConnectAim {
+    pub(super) config: ClientConfig,
+    pub(super) key: ApiKey,
+    /// Our own stand-in, where that is the server.
+    pub(super) sandbox: Option<SandboxChild>,
+    /// Its profile or curve.
+    pub(super) profile: Option<String>,
+}
+
+/// Finds out what to aim at; starts a sandbox where one was asked for.
+pub(super) async fn resolve(server: &ServerArgs, target: &TargetArgs, seed: u64, view: &View) -> Result<Aim, Failure> {
+    if let Some(text) = &target.url {
+        return plain(text, server);
+    }
+    if target.sandbox.is_some() || target.sandbox_curve.is_some() {
+        return Ok(Aim::Connect(Box::new(sandbox(target, seed, view).await?)));
+    }
+    let config = connect(server)?;
+    if !config.server.is_loopback() {
+        allowed(config.server.url(), &server.allow_host)?;
+    }
+    let key = config.key.clone().ok_or_else(no_key)?;
+    Ok(Aim::Connect(Box::new(ConnectAim { config, key, sandbox: None, profile: None })))
+}
+
+fn plain(text: &str, server: &ServerArgs) -> Result<Aim, Failure> {
+    let url = Url::parse(text).map_err(|e| Failure::usage(format!("--url {text}: {e}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(Failure::usage(format!("--url {text}: only http and https are fetched")));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Failure::usage(
+            "--url: a user name or password in the URL would show in every output; leave it out",
+        ));
+    }
+    let loopback = ServerAddress::from_url(&url).is_ok_and(|address| address.is_loopback());
+    if !loopback {
+        allowed(&url, &server.allow_host)?;
+    }
+    let extra = server.cacert.clone().map(ExtraRoots::File);
+    Ok(Aim::Url { url, insecure: server.insecure, extra })
+}
+
+async fn sandbox(target: &TargetArgs, seed: u64, view: &View) -> Result<ConnectAim, Failure> {
+    let mut arguments = vec!["--seed".to_owned(), seed.to_string()];
+    let profile = match (&target.sandbox_curve, &target.sandbox) {
+        (Some(curve), _) => {
+            curve.parse::<crate::sandbox::CurveSpec>().map_err(|e| Failure::usage(format!("--sandbox-curve: {e}")))?;
+            arguments.extend(["--curve".to_owned(), curve.clone()]);
+            format!("curve {curve}")
+        }
+        (None, profile) => {
+            let profile = profile.clone().unwrap_or_default();
+            profile.parse::<crate::sandbox::Profile>().map_err(|e| Failure::usage(format!("--sandbox: {e}")))?;
+            arguments.extend(["--profile".to_owned(), profile.clone()]);
+            profile
+        }
+    };
+    view.doing(&format!("starting the sandbox ({profile})"));
+    let child = SandboxChild::start(&arguments).await.map_err(Failure::from)?;
+    let address = ServerAddress::parse(&child.server).context("the sandbox's address")?;
+    let key = ApiKey::new(&child.api_key).ok_or_else(|| anyhow!("the sandbox gave no key"))?;
+    let config = ClientConfig::new(address, Some(key.clone()));
+    Ok(ConnectAim { config, key, sandbox: Some(child), profile: Some(profile) })
+}
+
+/// How to reach the Connect server that was named.
+pub(super) fn connect(args: &ServerArgs) -> Result<ClientConfig, Failure> {
+    let saved = saved(args)?;
+    let given = match (&args.server, &saved) {
+        (Some(_), Some(_)) if args.name.is_some() => {
+            return Err(Failure::usage("--name and --server (CONNECT_SERVER) name two servers; leave one out"));
+        }
+        (Some(server), _) => server.clone(),
+        (None, Some((saved, _))) => saved.url.clone(),
+        (None, None) => return Err(no_server()),
+    };
+    let address = ServerAddress::parse(&given).map_err(|e| Failure::new(Exit::Usage, e))?;
+    let key = match (key(args)?, &saved) {
+        (Some(key), _) => Some(key),
+        (None, Some((server, store))) => Some(server.key(store).map_err(|e| Failure::new(Exit::Usage, e))?),
+        (None, None) => None,
+    };
+    let mut config = ClientConfig::new(address, key);
+    config.insecure = args.insecure || saved.as_ref().is_some_and(|(server, _)| server.insecure);
+    let own = args.cacert.clone().map(CaCert::File);
+    config.cacert = own.or_else(|| saved.as_ref().and_then(|(server, _)| server.cacert.clone()));
+    config.allow_http = args.allow_http;
+    Ok(config)
+}
+
+/// The saved server: the one that was named, or the default where nothing was.
+fn saved(args: &ServerArgs) -> Result<Option<(SavedServer, SavedServers)>, Failure> {
+    let paths = servers::paths(|name| std::env::var_os(name));
+    if let Some(name) = &args.name {
+        let store = SavedServers::read(&paths).map_err(|e| Failure::new(Exit::Usage, e))?;
+        let found = store.get(name).map_err(|e| {
+            let numeric = name.bytes().all(|b| b.is_ascii_digit());
+            let hint = if numeric { "; -n names a saved server, did you mean --vus?" } else { "" };
+            Failure::usage(format!("{e}{hint}"))
+        })?;
+        return Ok(Some((found.clone(), store)));
+    }
+    if args.server.is_some() {
+        return Ok(None);
+    }
+    let Ok(store) = SavedServers::read(&paths) else { return Ok(None) };
+    let default = store.default_server().cloned();
+    Ok(default.map(|server| (server, store)))
+}
+
+fn key(args: &ServerArgs) -> Result<Option<ApiKey>, Failure> {
+    let text = if let Some(path) = &args.api_key_file {
+        let read = std::fs::read_to_string(path);
+        read.with_context(|| format!("{}: cannot read the key", path.display())).map_err(Failure::invalid)?
+    } else {
+        match args.api_key.as_deref() {
+            None => return Ok(None),
+            Some("-") => {
+                let mut line = String::new();
+                std::io::stdin().lock().read_line(&mut line).context("cannot read the key from stdin")?;
+                line
+            }
+            Some(text) => text.to_owned(),
+        }
+    };
+    ApiKey::new(&text).map(Some).ok_or_else(|| Failure::usage("the API key is empty or has characters that no key has"))
+}
+
+fn no_server() -> Failure {
+    Failure::usage(
+        "which server? Give --server URL (or CONNECT_SERVER), --name of one saved by `rsconnect add`, or --sandbox to try \
+         it on our stand-in",
+    )
+}
+
+fn no_key() -> Failure {
+    Failure::usage("no API key: give CONNECT_API_KEY, --api-key-file FILE, --api-key -, or a saved server with --name")
+}
+
+/// A server that is not this machine must be named a second time, by a person or by a flag.
+fn allowed(url: &Url, allowed: &[String]) -> Result<(), Failure> {
+    let host = url.host_str().unwrap_or_default();
+    if allowed.iter().any(|name| name.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    let refused = || {
+        let error = anyhow!(
+            "{host} is not this machine: a load test can take a server down. To go ahead, add --allow-host {host}"
+        );
+        Failure::new(Exit::Refused, error)
+    };
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some() {
+        return Err(refused());
+    }
+    let mut out = std::io::stderr();
+    // A terminal that is gone cannot answer either.
+    let _ = write!(out, "This puts as much load on {host} as it can take. Type its name to go ahead: ");
+    let _ = out.flush();
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    if line.trim().eq_ignore_ascii_case(host) { Ok(()) } else { Err(refused()) }
+}
+
+/// The same certificate authorities for the load path as for the API.
+pub(super) fn extra_roots(config: &ClientConfig) -> Option<ExtraRoots> {
+    config.cacert.as_ref().map(|cacert| match cacert {
+        CaCert::File(path) => ExtraRoots::File(path.clone()),
+        CaCert::Pem(text) => ExtraRoots::Pem(text.clone()),
+    })
+}
