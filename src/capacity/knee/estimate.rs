@@ -71,7 +71,13 @@ const STARTS: [Start; 6] = [
     Start::Shape(10.0, 3e-2),
 ];
 
-/// A curve that falls after its peak is believed from this gain in cost on: 2 is twice the log-likelihood of 4.
+/// A curve that falls after its peak is believed from this gain in cost on (2 is a χ² of 4, about 95 %).
+///
+/// With kappa always free, a low stage on the plateau looks like a fall, and the curve's peak rises above everything
+/// that was measured. On 40 random networks (seed 9200), 3 runs each, the rule takes the plateau's error from
+/// +0.6 ± 1.3 % to +0.2 ± 1.1 %, the 90th percentile of N_sat's error from 40 to 38 %, and what the plateau's 90 %
+/// interval holds from 86 to 93 %; curves that do fall are found as before. A weak prior on p (1.5 ± 0.7 in ln p) was
+/// tried too and dropped: the median error of networks (seed 100) rose from 8.2 to 11.5 %.
 const FALL_GAIN: f64 = 2.0;
 
 /// Weighted soft-L1 fit on logarithms of the parameters: X_max within 0.8 … 3 times the greatest throughput seen,
