@@ -185,7 +185,8 @@ impl Table {
         let at = |v: &[f64], q| quantile(v, q).unwrap_or(f64::NAN);
         let within = error.iter().filter(|e| **e <= 0.25).count() as f64 / n;
         println!(
-            "{name:<22} n {n:>3} | N err median {:>4.1} % p90 {:>4.1} % within 25 %: {:>3.0} % ratio {:.2} | regret {:.1} / {:.1} % | \
+            "{name:<22} n {n:>3} | N err median {:>4.1} % p90 {:>4.1} % within 25 %: {:>3.0} % ratio {:.2} | \
+             regret {:.1} / {:.1} % | \
              plateau {:+.1} ± {:.1} % | {:.0} ({:.0}) s | CI holds N {:.0} %, plateau {:.0} %",
             100.0 * at(&error, 0.5),
             100.0 * at(&error, 0.9),

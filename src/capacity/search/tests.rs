@@ -312,7 +312,8 @@ proptest! {
         let mut search = Search::new(SearchConfig { max_vus, deadline_s, ..SearchConfig::standard() }, 1);
         let mut asked = search.begin();
         let mut finished = false;
-        for (second, &(vus, completed, failed, us, limited, all)) in bins.iter().cycle().take(deadline_s as usize).enumerate() {
+        let endless = bins.iter().cycle().take(deadline_s as usize).enumerate();
+        for (second, &(vus, completed, failed, us, limited, all)) in endless {
             let mut latency = Latency::default();
             latency.record_n(Duration::from_micros(us), completed);
             let generator = if limited {
