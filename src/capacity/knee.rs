@@ -1,6 +1,8 @@
 //! The knee model of a closed system: throughput X over the number N of VUs.
 //!
-//!     X(N) = N / ( [R0^p + (N/X_max)^p]^(1/p) + kappa·N·(N−1) )
+//! ```text
+//! X(N) = N / ( [R0^p + (N/X_max)^p]^(1/p) + kappa·N·(N−1) )
+//! ```
 //!
 //! p = 1 is the Universal Scalability Law, p → ∞ the asymptotic bounds min(N/R0, X_max). A single multi-server
 //! station has p of 8 to 12, two balanced stations about 2.4, a server that stops the world 2 to 2.5.

@@ -11,7 +11,15 @@
 //! kappa starts without a unit, so that slow systems are fitted like fast ones; a count of n requests is at least
 //! uncertain by one request at its ends, which keeps stages with few answers from looking exact; settling takes
 //! three mean latencies and the stage's length grows with it; fewer than three failures in five seconds are an
-//! accident; a last step to `max_vus` of less than ×1.5 is no doubling and cannot count as flat.
+//! accident; a last step to `max_vus` of less than ×1.5 is no doubling and cannot count as flat. And kappa has to earn
+//! its place (see [`super::knee::estimate`]).
+//!
+//! Measured by `cargo bench --bench search` on random systems of seed 9200, which nothing was tuned on, 40 systems
+//! and 3 runs each, as median / 90th percentile of the error of N_sat, share within 25 %, error of the plateau, and
+//! seconds: knee curves 2.8 / 10.8 %, 100 %, 0.0 ± 0.6 %, 435 s (quick: 2.9 / 11.1 %, 99 %, 345 s); networks of queues with
+//! pauses, wandering speed, a publisher and cold starts 7.5 / 37.6 %, 78 %, +0.2 ± 1.1 %, 455 s, where 95 % of the runs
+//! lose less than 3.4 % of throughput at the VUs found. The worst have a speed that wanders by 4 % over 10 to 40 s: a
+//! minute does not average that out, and the interval of N_sat, which holds the truth in 96 %, says so.
 
 mod config;
 mod outcome;

@@ -1,7 +1,7 @@
 //! Weighted nonlinear least squares within bounds: Levenberg–Marquardt, on request with a robust loss.
 //!
-//! Minimises ½ Σ ρ(rᵢ²) with rᵢ = (f(xᵢ; θ) − yᵢ)/σᵢ. Marquardt's scaling; a parameter that sits at a bound and is
-//! pushed outwards is held for that step. Checked against NIST's certified fits.
+//! Minimises ½ Σ ρ(rᵢ²) with rᵢ = (f(xᵢ; θ) − yᵢ)/σᵢ. Marquardt's scaling; a parameter at a bound that is pushed
+//! outwards is held for that step. Checked against NIST's certified fits.
 
 /// What a large residual costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

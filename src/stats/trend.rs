@@ -53,7 +53,6 @@ pub fn theil_sen(values: &[f64]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// Gilbert (1987), Statistical Methods for Environmental Pollution Monitoring: S and its variance by hand.
     #[test]
     fn by_hand() {
         let test = mann_kendall(&[10.0, 15.0, 14.0, 20.0]).unwrap();

@@ -59,13 +59,17 @@ pub struct Network {
     delay_s: f64,
     disturbance: Disturbance,
     random: Random,
+    /// Apart from the demands, so that the same seed brings the same pauses and noise at any number of VUs.
+    weather: Random,
     t_s: f64,
     next_tick_s: f64,
     level: f64,
     paused_until_s: f64,
     spawn_at_s: Option<f64>,
-    /// VUs between requests or in the delay: when they arrive, and when their request began (`None`: not yet).
-    travelling: BinaryHeap<Reverse<(Time, Option<Time>)>>,
+    /// VUs that have not begun yet or are in the delay, by when they arrive.
+    travelling: BinaryHeap<Reverse<(Time, Job)>>,
+    /// Which VUs run. Those beyond `wanted` end with their request.
+    is_active: Vec<bool>,
     active: usize,
     wanted: usize,
     completed: Latency,
@@ -77,8 +81,15 @@ struct Running {
     servers: usize,
     work: f64,
     speed: f64,
-    in_service: BinaryHeap<Reverse<(Time, Time)>>,
-    queue: VecDeque<f64>,
+    in_service: BinaryHeap<Reverse<(Time, Job)>>,
+    queue: VecDeque<Job>,
+}
+
+/// A request: whose it is, and when it began (`None`: not yet).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Job {
+    vu: usize,
+    began: Option<Time>,
 }
 
 /// Seconds with a total order.
@@ -112,20 +123,21 @@ impl Running {
 
     fn fill(&mut self, random: &mut Random, extra: f64) {
         while self.in_service.len() < self.servers {
-            let Some(began_s) = self.queue.pop_front() else { return };
+            let Some(job) = self.queue.pop_front() else { return };
             let mean = self.station.service_s * (1.0 + extra);
             let demand = if self.station.is_exponential {
                 random.exponential(mean)
             } else {
                 random.lognormal(mean, self.station.cv)
             };
-            self.in_service.push(Reverse((Time(self.work + demand), Time(began_s))));
+            self.in_service.push(Reverse((Time(self.work + demand), job)));
         }
     }
 }
 
 impl Network {
-    /// A network without VUs: a delay of mean `delay_s`, then every station in turn.
+    /// A network without VUs: a delay of mean `delay_s`, then every station in turn. Without stations the delay is
+    /// at least 1 ms: a request takes time.
     #[must_use]
     pub fn new(stations: &[Station], delay_s: f64, disturbance: Disturbance, seed: u64) -> Self {
         let lagging = disturbance.spawn_lag_s > 0.0;
@@ -139,15 +151,17 @@ impl Network {
         };
         Self {
             stations: stations.iter().enumerate().map(running).collect(),
-            delay_s,
+            delay_s: if stations.is_empty() { delay_s.max(1e-3) } else { delay_s },
             disturbance,
             random: Random::new(seed),
+            weather: Random::new(seed ^ 0x5eed),
             t_s: 0.0,
             next_tick_s: 0.0,
             level: 0.0,
             paused_until_s: 0.0,
             spawn_at_s: None,
             travelling: BinaryHeap::new(),
+            is_active: Vec::new(),
             active: 0,
             wanted: 0,
             completed: Latency::default(),
@@ -172,9 +186,9 @@ impl Network {
         let d = self.disturbance;
         if d.noise > 0.0 {
             let keep = (-TICK_S / d.noise_tau_s).exp();
-            self.level = keep * self.level + (1.0 - keep * keep).sqrt() * self.random.normal();
+            self.level = keep * self.level + (1.0 - keep * keep).sqrt() * self.weather.normal();
         }
-        if d.pause_s > 0.0 && self.t_s >= self.paused_until_s && self.random.uniform() < TICK_S / d.pause_every_s {
+        if d.pause_s > 0.0 && self.t_s >= self.paused_until_s && self.weather.uniform() < TICK_S / d.pause_every_s {
             self.paused_until_s = self.t_s + d.pause_s;
         }
         let is_publishing = self.t_s % 20.0 < 12.0;
@@ -206,51 +220,54 @@ impl Network {
         }
     }
 
-    fn arrive(&mut self, at: usize, began_s: f64) {
+    fn arrive(&mut self, at: usize, job: Job) {
         let extra = self.extra();
-        match self.stations.get_mut(at) {
-            Some(station) => {
-                station.queue.push_back(began_s);
-                station.fill(&mut self.random, extra);
-            }
-            None => {
-                self.completed.record(Duration::from_secs_f64((self.t_s - began_s).max(0.0)));
-                if self.active > self.wanted {
-                    self.active -= 1;
-                } else {
-                    self.begin_request();
-                }
-            }
+        if let Some(station) = self.stations.get_mut(at) {
+            station.queue.push_back(job);
+            station.fill(&mut self.random, extra);
+            return;
+        }
+        let began_s = job.began.map_or(self.t_s, |began| began.0);
+        self.completed.record(Duration::from_secs_f64((self.t_s - began_s).max(0.0)));
+        if job.vu < self.wanted {
+            self.begin_request(job.vu);
+        } else {
+            self.is_active[job.vu] = false;
+            self.active -= 1;
         }
     }
 
-    fn begin_request(&mut self) {
+    fn begin_request(&mut self, vu: usize) {
+        let job = Job { vu, began: Some(Time(self.t_s)) };
         if self.delay_s > 0.0 {
             let there_s = self.t_s + self.random.lognormal(self.delay_s, 0.3);
-            self.travelling.push(Reverse((Time(there_s), Some(Time(self.t_s)))));
+            self.travelling.push(Reverse((Time(there_s), job)));
         } else {
-            self.arrive(0, self.t_s);
+            self.arrive(0, job);
         }
     }
 
     fn complete(&mut self, at: usize) {
         let extra = self.extra();
         let Some(station) = self.stations.get_mut(at) else { return };
-        let Some(Reverse((_, Time(began_s)))) = station.in_service.pop() else { return };
+        let Some(Reverse((_, job))) = station.in_service.pop() else { return };
         station.fill(&mut self.random, extra);
-        self.arrive(at + 1, began_s);
+        self.arrive(at + 1, job);
     }
 }
 
 impl System for Network {
     fn set_vus(&mut self, vus: u32) {
         self.wanted = vus as usize;
-        // Those that have not begun count as active: they will.
-        for _ in self.active..self.wanted {
-            let start_s = self.t_s + self.random.uniform();
-            self.travelling.push(Reverse((Time(start_s), None)));
+        self.is_active.resize(self.is_active.len().max(self.wanted), false);
+        for vu in 0..self.wanted {
+            // Those that have not begun count as active: they will.
+            if !std::mem::replace(&mut self.is_active[vu], true) {
+                self.active += 1;
+                let start_s = self.t_s + self.random.uniform();
+                self.travelling.push(Reverse((Time(start_s), Job { vu, began: None })));
+            }
         }
-        self.active = self.active.max(self.wanted);
     }
 
     fn second(&mut self) -> Bin {
@@ -268,10 +285,11 @@ impl System for Network {
                 self.tick();
             } else if next_s == done_s {
                 self.complete(at);
-            } else if let Some(Reverse((_, began))) = self.travelling.pop() {
-                match began {
-                    Some(Time(began_s)) => self.arrive(0, began_s),
-                    None => self.begin_request(),
+            } else if let Some(Reverse((_, job))) = self.travelling.pop() {
+                if job.began.is_some() {
+                    self.arrive(0, job);
+                } else {
+                    self.begin_request(job.vu);
                 }
             }
         }

@@ -23,8 +23,10 @@ pub struct Sharing {
     work: f64,
     /// Requests in flight, by the work at which they are done.
     in_flight: BinaryHeap<Reverse<InFlight>>,
-    /// Starts of VUs to come, latest first.
-    starting: Vec<f64>,
+    /// Starts of VUs to come and who they are, latest first.
+    starting: Vec<(f64, usize)>,
+    /// Which VUs have a request in flight. Those beyond `wanted` end with it.
+    active: Vec<bool>,
     wanted: usize,
     /// Seconds per unit of work with as many in flight as now.
     pace: (usize, f64),
@@ -34,6 +36,7 @@ pub struct Sharing {
 struct InFlight {
     done_at_work: f64,
     began_s: f64,
+    vu: usize,
 }
 
 impl PartialEq for InFlight {
@@ -64,14 +67,16 @@ impl Sharing {
             work: 0.0,
             in_flight: BinaryHeap::new(),
             starting: Vec::new(),
+            active: Vec::new(),
             wanted: 0,
             pace: (0, f64::INFINITY),
         }
     }
 
-    fn begin_request(&mut self) {
+    fn begin_request(&mut self, vu: usize) {
         let done_at_work = self.work + self.random.lognormal(1.0, WORK_CV);
-        self.in_flight.push(Reverse(InFlight { done_at_work, began_s: self.t_s }));
+        self.in_flight.push(Reverse(InFlight { done_at_work, began_s: self.t_s, vu }));
+        self.active[vu] = true;
     }
 
     /// Lets time pass until `t_s` without a completion.
@@ -99,9 +104,10 @@ impl Sharing {
 impl System for Sharing {
     fn set_vus(&mut self, vus: u32) {
         self.wanted = vus as usize;
-        let have = self.in_flight.len();
-        self.starting = (have..self.wanted).map(|_| self.t_s + self.random.uniform()).collect();
-        self.starting.sort_by(|a, b| b.total_cmp(a));
+        self.active.resize(self.active.len().max(self.wanted), false);
+        let idle = (0..self.wanted).filter(|vu| !self.active[*vu]);
+        self.starting = idle.map(|vu| (self.t_s + self.random.uniform(), vu)).collect();
+        self.starting.sort_by(|a, b| b.0.total_cmp(&a.0));
     }
 
     fn second(&mut self) -> Bin {
@@ -109,23 +115,24 @@ impl System for Sharing {
         let (mut completed, mut latency) = (0, Latency::default());
         loop {
             let done_s = self.next_completion_s();
-            let start_s = self.starting.last().copied().unwrap_or(f64::INFINITY);
+            let (start_s, starter) = self.starting.last().copied().unwrap_or((f64::INFINITY, 0));
             if done_s.min(start_s) >= end_s {
                 break;
             }
             if start_s < done_s {
                 self.pass(start_s);
                 self.starting.pop();
-                self.begin_request();
+                self.begin_request(starter);
                 continue;
             }
             self.pass(done_s);
             if let Some(Reverse(done)) = self.in_flight.pop() {
                 completed += 1;
                 latency.record(Duration::from_secs_f64((self.t_s - done.began_s).max(0.0)));
-            }
-            if self.in_flight.len() < self.wanted {
-                self.begin_request();
+                self.active[done.vu] = false;
+                if done.vu < self.wanted {
+                    self.begin_request(done.vu);
+                }
             }
         }
         self.pass(end_s);
