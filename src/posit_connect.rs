@@ -12,6 +12,8 @@ pub mod manifest;
 pub mod provision;
 pub mod publish;
 pub mod servers;
+#[cfg(test)]
+mod stub;
 mod transport;
 pub mod types;
 pub mod version;

@@ -434,3 +434,7 @@ pub(crate) fn is_ours(content: &Content, me: &str) -> bool {
         && content.description.trim_end().ends_with(MARKER)
         && content.owner_guid == me
 }
+
+#[cfg(test)]
+#[path = "provision_tests.rs"]
+mod tests;
