@@ -179,3 +179,14 @@ async fn a_clean_up_deletes_ours_and_nothing_else() {
     assert!(reasons.iter().any(|reason| reason.contains("still going")), "{reasons:?}");
     assert!(super::super::journal::peek(ended.path()).is_empty());
 }
+
+#[tokio::test]
+async fn the_loops_own_items_are_intended_before_the_run() {
+    let stub = over(Shared::default()).await;
+    let (_folder, mut journal) = journal();
+    let new_items = ProvisionPlan { publish: Some(PublishTarget::NewItems), ..plan(flask(Access::WithKey)) };
+    let made = provision(&stub.client(), &mut journal, &new_items).await.unwrap();
+    assert!(made.fetch.with_key);
+    assert_eq!(made.publish, Some(PublishItem::New { prefix: "connect-bench-r1-publish-".into() }));
+    assert_eq!(journal.remaining()[1].kind, Kind::ContentPrefix);
+}
