@@ -13,6 +13,8 @@ pub mod nodes;
 pub mod provision;
 pub mod publish;
 pub mod servers;
+#[cfg(test)]
+mod stub;
 mod transport;
 pub mod types;
 pub mod version;

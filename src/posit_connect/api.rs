@@ -416,3 +416,7 @@ fn lossy(body: &Bytes) -> String {
     let begin = body.get(..200).unwrap_or(body);
     String::from_utf8_lossy(begin).into_owned()
 }
+
+#[cfg(test)]
+#[path = "api_tests.rs"]
+mod tests;

@@ -205,6 +205,14 @@ pub fn item_name(run_id: &str, role: &str) -> String {
     format!("{PREFIX}{run}-{role}")
 }
 
+/// The beginning of the names of a run's content items that are told apart by a number of up to eight digits.
+#[must_use]
+pub fn item_prefix(run_id: &str, role: &str) -> String {
+    const DIGITS: &str = "00000000";
+    let longest = item_name(run_id, &format!("{role}-{DIGITS}"));
+    longest.strip_suffix(DIGITS).unwrap_or(&longest).to_owned()
+}
+
 /// The description of a content item of a run.
 #[must_use]
 pub fn description(run_id: &str) -> String {
@@ -265,6 +273,8 @@ mod tests {
         assert_eq!(item_name("20250601-load-ab12", "fetch"), "connect-bench-20250601-load-ab12-fetch");
         let long = item_name(&"x:".repeat(100), "publish-123456");
         assert!(long.len() <= 64 && long.ends_with("-publish-123456") && !long.contains(':'), "{long}");
+        assert_eq!(item_prefix("r1", "publish"), "connect-bench-r1-publish-");
+        assert_eq!(item_prefix(&"x".repeat(100), "publish").len(), 56);
         assert!(description("r").ends_with(MARKER));
     }
 }

@@ -12,7 +12,7 @@ use super::address::{AddressError, ServerAddress, content_in};
 use super::api::{Client, Fetched};
 use super::bundle::Bundle;
 use super::error::ApiError;
-use super::journal::{Journal, JournalError, Kind, MARKER, Remaining, description, item_name};
+use super::journal::{Journal, JournalError, Kind, MARKER, Remaining, description, item_name, item_prefix};
 use super::types::{Content, ContentPatch, NewContent, RuntimeSettings, is_id};
 
 /// The pause between two looks at an application that does not answer yet.
@@ -218,7 +218,7 @@ pub async fn provision(
             Some(PublishItem::One { guid: content.guid, name: item_name(&plan.run_id, "publish") })
         }
         Some(PublishTarget::NewItems) => {
-            let prefix = item_name(&plan.run_id, "publish-");
+            let prefix = item_prefix(&plan.run_id, "publish");
             journal.intent(Kind::ContentPrefix, &prefix, &plan.run_id, &client.server().to_string())?;
             Some(PublishItem::New { prefix })
         }
@@ -434,3 +434,7 @@ pub(crate) fn is_ours(content: &Content, me: &str) -> bool {
         && content.description.trim_end().ends_with(MARKER)
         && content.owner_guid == me
 }
+
+#[cfg(test)]
+#[path = "provision_tests.rs"]
+mod tests;

@@ -419,3 +419,6 @@ fn is_passing(outcome: &Outcome<'_>) -> bool {
         Ended::Completed | Ended::Interrupted => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
