@@ -1,5 +1,7 @@
 //! The sandbox over its real door: the whole publish flow, the refusals, the nodes, the counts.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail where the test does")]
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
