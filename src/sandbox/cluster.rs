@@ -234,8 +234,10 @@ impl Member {
             }
         };
         tokio::select! {
-            response = work => Ok(response.into_response()),
+            // A node that went away says nothing, not even what it was about to say.
+            biased;
             _ = losses.changed() => Err(NodeGone),
+            response = work => Ok(response.into_response()),
         }
     }
 }
