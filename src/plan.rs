@@ -61,9 +61,6 @@ pub struct Plan {
     /// Length of the run with its warm-up; of a searched run, the most that it may take.
     #[serde(with = "seconds")]
     pub duration: Duration,
-    /// How long VUs may finish what they have begun, before they are cut off.
-    #[serde(with = "seconds")]
-    pub graceful_stop: Duration,
     /// What runs, side by side.
     pub scenarios: Vec<ScenarioPlan>,
 }
@@ -108,6 +105,9 @@ pub struct ScenarioPlan {
     pub name: String,
     /// When VUs run.
     pub executor: Executor,
+    /// How long VUs may finish what they have begun, before they are cut off.
+    #[serde(with = "seconds")]
+    pub graceful_stop: Duration,
     /// Names of the steps, in the order of the program; each is a series.
     pub steps: Vec<String>,
     /// What a VU does.
@@ -118,11 +118,17 @@ pub struct ScenarioPlan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "executor", rename_all = "kebab-case")]
 pub enum Executor {
-    /// So many VUs for the whole run, iteration after iteration.
+    /// So many VUs for so long, iteration after iteration.
     ConstantVus {
         /// VUs.
         vus: u32,
-        /// Time over which they are started, evenly.
+        /// Since the start of the run, when the first one starts.
+        #[serde(with = "seconds")]
+        start_time: Duration,
+        /// From then on, how long new iterations begin.
+        #[serde(with = "seconds")]
+        duration: Duration,
+        /// Time over which the VUs are started, evenly.
         #[serde(with = "seconds")]
         start_over: Duration,
     },
@@ -235,16 +241,27 @@ impl Plan {
         self.scenarios[..scenario].iter().map(|s| s.steps.len()).sum()
     }
 
-    /// Index of the scenario that fetches, where there is one.
+    /// Whether a scenario fetches.
     #[must_use]
-    pub fn fetch_scenario(&self) -> Option<usize> {
-        self.scenarios.iter().position(|s| matches!(s.program, ProgramPlan::Fetch(_)))
+    pub fn fetches(&self, scenario: usize) -> bool {
+        self.scenarios.get(scenario).is_some_and(|s| matches!(s.program, ProgramPlan::Fetch(_)))
     }
 
-    /// Index of the scenario that publishes, where there is one.
+    /// Whether a scenario publishes.
     #[must_use]
-    pub fn publish_scenario(&self) -> Option<usize> {
-        self.scenarios.iter().position(|s| matches!(s.program, ProgramPlan::Publish(_)))
+    pub fn publishes(&self, scenario: usize) -> bool {
+        self.scenarios.get(scenario).is_some_and(|s| matches!(s.program, ProgramPlan::Publish(_)))
+    }
+
+    /// Indices of the scenarios that fetch.
+    pub fn fetch_scenarios(&self) -> impl Iterator<Item = usize> {
+        (0..self.scenarios.len()).filter(|&scenario| self.fetches(scenario))
+    }
+
+    /// Index of the first scenario that fetches: the one whose VUs a search sets.
+    #[must_use]
+    pub fn fetch_scenario(&self) -> Option<usize> {
+        self.fetch_scenarios().next()
     }
 
     /// The most VUs that the run may have.

@@ -155,12 +155,11 @@ impl Builder {
 
     fn batch(&self, window: &Window) -> Batch {
         let mut batch = Batch { seconds: window.seconds(), ..Batch::default() };
-        let fetch = self.plan.fetch_scenario();
         for (at, series) in self.plan.series().iter().enumerate() {
             let Some(measured) = window.series.get(at) else { continue };
             batch.completed += measured.requests.completed;
             batch.failed += measured.requests.failed;
-            if Some(series.scenario) == fetch {
+            if self.plan.fetches(series.scenario) {
                 batch.fetched += measured.requests.completed;
                 batch.fetch_duration.merge(&measured.duration);
             }

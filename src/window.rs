@@ -188,7 +188,8 @@ pub struct ScenarioWindow {
 }
 
 impl ScenarioWindow {
-    fn merge(&mut self, other: &ScenarioWindow) {
+    /// Adds another window's figures of the same scenario, or of one that is shown together with it.
+    pub fn merge(&mut self, other: &ScenarioWindow) {
         self.iterations.merge(&other.iterations);
         self.iteration_duration.merge(&other.iteration_duration);
         self.vus += other.vus;

@@ -137,10 +137,15 @@ fn plan(vus: u32, seconds: u64, workers: usize) -> Plan {
         workers,
         warm_up: Duration::ZERO,
         duration: Duration::from_secs(seconds),
-        graceful_stop: Duration::from_secs(30),
         scenarios: vec![ScenarioPlan {
             name: "fetch".to_owned(),
-            executor: Executor::ConstantVus { vus, start_over: Duration::ZERO },
+            executor: Executor::ConstantVus {
+                vus,
+                start_time: Duration::ZERO,
+                duration: Duration::from_secs(seconds),
+                start_over: Duration::ZERO,
+            },
+            graceful_stop: Duration::from_secs(30),
             steps: vec!["fetch".to_owned()],
             program: ProgramPlan::Fetch(fetch),
         }],
@@ -261,7 +266,7 @@ fn what_never_answers_times_out_and_what_is_cut_at_the_end_is_counted() {
     });
     let programs: Arc<dyn Programs> = Arc::new(Fetches { timeout: Duration::from_secs(4), expect: Expect::default() });
     let mut plan = plan(10, 10, 1);
-    plan.graceful_stop = Duration::from_secs(1);
+    plan.scenarios[0].graceful_stop = Duration::from_secs(1);
     let seconds = run_to_end(plan, &pipe, &programs);
     let all = total(&seconds);
     let requests = all.series[0].requests;
@@ -384,6 +389,44 @@ fn vus_follow_orders_up_and_down() {
     let all = total(&seconds);
     assert_eq!(all.series[0].requests.interrupted, 0);
     assert_eq!(all.series[0].requests.scheduled, all.series[0].requests.completed);
+}
+
+#[test]
+fn scenarios_run_side_by_side_and_one_after_the_other() {
+    let pipe = Pipe::new(|_| after(100, "x"));
+    let mut plan = plan(2, 10, 2);
+    let mut second = plan.scenarios[0].clone();
+    second.name = "later".to_owned();
+    let seconds = Duration::from_secs;
+    second.executor =
+        Executor::ConstantVus { vus: 5, start_time: seconds(4), duration: seconds(3), start_over: Duration::ZERO };
+    plan.scenarios.push(second);
+    let programs: Arc<dyn Programs> = Arc::new(Scenarios);
+    let windows = run_to_end(plan, &pipe, &programs);
+    let vus: Vec<(u64, u64)> = windows[..10].iter().map(|(_, w)| (w.scenarios[0].vus, w.scenarios[1].vus)).collect();
+    assert_eq!(vus[2], (2, 0));
+    assert_eq!(vus[5], (2, 5));
+    assert_eq!(vus[8], (2, 0));
+    let all = total(&windows);
+    assert_eq!(all.series[1].requests.completed, 150);
+    assert_eq!(all.series[0].requests.scheduled, all.series[0].requests.completed);
+}
+
+/// Fetches, counted under the scenario's own series.
+struct Scenarios;
+
+impl Programs for Scenarios {
+    fn program(&self, scenario: usize, _vu: u32) -> Box<dyn Program> {
+        let request = Request {
+            method: http::Method::GET,
+            target: "/".parse().unwrap(),
+            headers: http::HeaderMap::new(),
+            body: Bytes::new(),
+        };
+        let series = SeriesId(scenario as u16);
+        let timeout = Duration::from_secs(60);
+        Box::new(Fetch::new(Rc::new(Exchange { series, request, expect: Expect::default(), keep_body: 0, timeout })))
+    }
 }
 
 #[test]

@@ -68,7 +68,12 @@ impl Shape {
     pub(super) fn constant(vus: u32, duration: Duration, warm_up: Duration) -> Shape {
         Shape {
             command: "load",
-            executor: Executor::ConstantVus { vus, start_over: START_OVER },
+            executor: Executor::ConstantVus {
+                vus,
+                start_time: Duration::ZERO,
+                duration: warm_up + duration,
+                start_over: START_OVER,
+            },
             warm_up,
             duration: warm_up + duration,
             search: None,
@@ -92,13 +97,20 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
     let mut scenarios = vec![ScenarioPlan {
         name: FETCH.to_owned(),
         executor: shape.executor.clone(),
+        graceful_stop: engine.graceful_stop,
         steps: vec![FETCH.to_owned()],
         program: ProgramPlan::Fetch(session.fetch.clone()),
     }];
     if let Some(publish) = &session.publish {
         scenarios.push(ScenarioPlan {
             name: PUBLISH.to_owned(),
-            executor: Executor::ConstantVus { vus: 1, start_over: Duration::ZERO },
+            executor: Executor::ConstantVus {
+                vus: 1,
+                start_time: Duration::ZERO,
+                duration: shape.duration,
+                start_over: Duration::ZERO,
+            },
+            graceful_stop: engine.graceful_stop,
             steps: PUBLISH_STEPS.map(str::to_owned).to_vec(),
             program: ProgramPlan::Publish(publish.clone()),
         });
@@ -120,7 +132,6 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
         workers,
         warm_up: shape.warm_up,
         duration: shape.duration,
-        graceful_stop: engine.graceful_stop,
         scenarios,
     }
 }

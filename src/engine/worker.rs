@@ -87,33 +87,26 @@ pub async fn run<D: Dial>(task: Task<D>) {
         start,
         reset_cookies: plan.http.reset_cookies,
     });
-    let mut crew = Crew { shared, plan, programs, index, vus: Vec::new(), started: Vec::new() };
+    let mut crew = Crew { shared, plan, programs, index, vus: Vec::new(), courses: Vec::new() };
     crew.begin();
     let mut thread = ThreadClock::now();
     let mut tick = start.max(Instant::now()) + SWEEP;
-    let mut kill_at = None;
     loop {
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::SetVus { scenario, vus, over }) => crew.set(scenario, vus, over),
-                Some(Order::Stop) => crew.leave(&mut kill_at),
-                Some(Order::Kill) | None => kill_at = Some(Instant::now()),
+                Some(Order::Stop) => crew.stop(Instant::now()),
+                Some(Order::Kill) | None => crew.kill(),
             },
             () = tokio::time::sleep_until(tick) => {
                 let now = Instant::now();
                 crew.tick(now, tick, &mut thread);
                 crew.report(&reports);
-                if now.saturating_duration_since(start) >= crew.plan.duration {
-                    crew.leave(&mut kill_at);
-                }
                 // A late tick is measured as lag, not made up for.
                 tick = (tick + SWEEP).max(now);
             }
         }
-        if kill_at.is_some_and(|at| at <= Instant::now()) {
-            crew.kill();
-        }
-        if kill_at.is_some() && crew.all_gone() {
+        if crew.is_over() {
             break;
         }
     }
@@ -128,38 +121,59 @@ struct Crew<D: Dial> {
     index: usize,
     /// Those that run or are still finishing, with their scenario.
     vus: Vec<(usize, Rc<Handle>)>,
-    /// How many were ever started, by scenario: numbers them.
-    started: Vec<u32>,
+    /// By scenario.
+    courses: Vec<Course>,
+}
+
+/// Where a scenario stands on this worker.
+struct Course {
+    /// How many VUs were ever started: numbers them.
+    started: u32,
+    /// When no further iteration begins.
+    ends: Instant,
+    /// When what is still under way is cut off; `None` until it has ended.
+    cut_off: Option<Instant>,
 }
 
 impl<D: Dial> Crew<D> {
     fn begin(&mut self) {
-        self.started = vec![0; self.plan.scenarios.len()];
-        let plan = self.plan.clone();
+        let (plan, start) = (self.plan.clone(), self.shared.start);
         for (scenario, scenario_plan) in plan.scenarios.iter().enumerate() {
-            let over = match scenario_plan.executor {
-                Executor::ConstantVus { start_over, .. } => start_over,
-                Executor::Searched { .. } => Duration::from_secs(1),
+            let (start_time, duration, over) = match scenario_plan.executor {
+                Executor::ConstantVus { start_time, duration, start_over, .. } => (start_time, duration, start_over),
+                Executor::Searched { .. } => (Duration::ZERO, plan.duration, Duration::from_secs(1)),
             };
-            self.set(scenario, scenario_plan.executor.start_vus(), over);
+            self.courses.push(Course { started: 0, ends: start + start_time + duration, cut_off: None });
+            self.spread(scenario, self.share(scenario, scenario_plan.executor.start_vus()), start + start_time, over);
         }
+    }
+
+    /// This worker's share of so many VUs of a scenario.
+    fn share(&self, scenario: usize, total: u32) -> u32 {
+        let workers = self.plan.workers;
+        // A single VU of a second scenario goes to the last worker, beside the smaller share of the first.
+        let worker = if scenario.is_multiple_of(2) { self.index } else { workers - 1 - self.index };
+        share(total, worker, workers)
     }
 
     /// Brings the scenario to this worker's share of `total` VUs.
     fn set(&mut self, scenario: usize, total: u32, over: Duration) {
-        let workers = self.plan.workers;
-        // A single VU of a second scenario goes to the last worker, beside the smaller share of the first.
-        let worker = if scenario.is_multiple_of(2) { self.index } else { workers - 1 - self.index };
-        let target = share(total, worker, workers) as usize;
+        if self.courses[scenario].cut_off.is_some() {
+            return;
+        }
+        let target = self.share(scenario, total);
         let active: Vec<Rc<Handle>> = self.active(scenario);
-        for handle in active.iter().skip(target) {
+        for handle in active.iter().skip(target as usize) {
             handle.leaving.set(true);
         }
-        let missing = target.saturating_sub(active.len());
-        let from = Instant::now().max(self.shared.start);
-        for at in 0..missing {
-            let offset = start_offset(u32::try_from(at).unwrap_or(0), u32::try_from(missing).unwrap_or(1), over);
-            self.start_vu(scenario, from + offset);
+        let missing = target.saturating_sub(u32::try_from(active.len()).unwrap_or(u32::MAX));
+        self.spread(scenario, missing, Instant::now().max(self.shared.start), over);
+    }
+
+    /// Starts so many VUs, evenly over a time.
+    fn spread(&mut self, scenario: usize, count: u32, from: Instant, over: Duration) {
+        for at in 0..count {
+            self.start_vu(scenario, from + start_offset(at, count, over));
         }
     }
 
@@ -171,8 +185,9 @@ impl<D: Dial> Crew<D> {
     fn start_vu(&mut self, scenario: usize, from: Instant) {
         let worker = u32::try_from(self.index).unwrap_or(0);
         let workers = u32::try_from(self.plan.workers).unwrap_or(1);
-        let number = self.started[scenario] * workers + worker;
-        self.started[scenario] += 1;
+        let course = &mut self.courses[scenario];
+        let number = course.started * workers + worker;
+        course.started += 1;
         let handle = Rc::new(Handle::default());
         let seed = self.plan.seed ^ (u64::from(number) << 16) ^ scenario as u64;
         let program = self.programs.program(scenario, number);
@@ -189,6 +204,7 @@ impl<D: Dial> Crew<D> {
             recorder.cpu(cpu, wall);
         }
         drop(recorder);
+        self.end_scenarios(now);
         for (_, handle) in &self.vus {
             handle.guard.sweep(now);
         }
@@ -200,24 +216,48 @@ impl<D: Dial> Crew<D> {
         send(reports, self.shared.recorder.borrow_mut().take_closed(), &mut self.shared.events.borrow_mut());
     }
 
-    fn leave(&mut self, kill_at: &mut Option<Instant>) {
-        if kill_at.is_none() {
-            *kill_at = Some(Instant::now() + self.plan.graceful_stop);
-            for (_, handle) in &self.vus {
-                handle.leaving.set(true);
+    /// Ends the scenarios whose time has come, and cuts off what did not finish in time.
+    fn end_scenarios(&mut self, now: Instant) {
+        for scenario in 0..self.courses.len() {
+            let course = &mut self.courses[scenario];
+            if course.cut_off.is_none() && course.ends <= now {
+                course.cut_off = Some(now + self.plan.scenarios[scenario].graceful_stop);
+                self.tell(scenario, |handle| handle.leaving.set(true));
+            }
+            if self.courses[scenario].cut_off.is_some_and(|at| at <= now) {
+                self.tell(scenario, |handle| handle.guard.stop());
             }
         }
     }
 
-    fn kill(&self) {
+    fn tell(&self, scenario: usize, what: impl Fn(&Handle)) {
+        self.vus.iter().filter(|(s, _)| *s == scenario).for_each(|(_, handle)| what(handle));
+    }
+
+    /// No further iterations, in no scenario.
+    fn stop(&mut self, now: Instant) {
+        for course in &mut self.courses {
+            course.ends = course.ends.min(now);
+        }
+        self.end_scenarios(now);
+    }
+
+    /// Cuts off what is under way.
+    fn kill(&mut self) {
+        let now = Instant::now();
+        for course in &mut self.courses {
+            course.ends = course.ends.min(now);
+            course.cut_off = Some(now);
+        }
         for (_, handle) in &self.vus {
             handle.leaving.set(true);
             handle.guard.stop();
         }
     }
 
-    fn all_gone(&self) -> bool {
-        self.vus.iter().all(|(_, handle)| handle.gone.get())
+    fn is_over(&self) -> bool {
+        self.courses.iter().all(|course| course.cut_off.is_some())
+            && self.vus.iter().all(|(_, handle)| handle.gone.get())
     }
 
     fn finish(self, reports: &UnboundedSender<Report>, thread: &mut ThreadClock) {

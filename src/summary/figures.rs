@@ -12,7 +12,7 @@ use crate::stats::Interval;
 use crate::stats::batches::{ten_batches_mean, ten_batches_quantile};
 use crate::stats::little::{LittleAudit, LittleVerdict, audit};
 use crate::stats::proportion::failure_rate_upper_95;
-use crate::window::{Counts, SeriesWindow};
+use crate::window::{Counts, ScenarioWindow, SeriesWindow};
 
 /// The figures of the measured part of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,36 +160,47 @@ fn split(summary: &Summary) -> (SeriesWindow, SeriesWindow) {
     for (at, series) in summary.plan.series().iter().enumerate() {
         let Some(measured) = summary.steady.series.get(at) else { continue };
         all.merge(measured);
-        if Some(series.scenario) == summary.plan.fetch_scenario() {
+        if summary.plan.fetches(series.scenario) {
             fetch.merge(measured);
         }
     }
     (fetch, all)
 }
 
+/// The fetching scenarios, put together.
+fn fetching(summary: &Summary) -> ScenarioWindow {
+    let mut all = ScenarioWindow::default();
+    for scenario in summary.plan.fetch_scenarios() {
+        if let Some(measured) = summary.steady.scenarios.get(scenario) {
+            all.merge(measured);
+        }
+    }
+    all
+}
+
 fn fetching_vus(summary: &Summary) -> f64 {
-    let window = &summary.steady;
-    let scenario = summary.plan.fetch_scenario().and_then(|at| window.scenarios.get(at));
-    let seconds = window.seconds();
-    scenario.filter(|_| seconds > 0.0).map_or(0.0, |s| s.vu_time_ns as f64 / 1e9 / seconds)
+    let seconds = summary.steady.seconds();
+    if seconds > 0.0 { fetching(summary).vu_time_ns as f64 / 1e9 / seconds } else { 0.0 }
 }
 
 /// All that a VU's iteration is made of, failed requests and opening connections included, against the VUs' time.
 fn little(summary: &Summary, fetch: &SeriesWindow, vus: f64, seconds: f64) -> Option<LittleAudit> {
-    let scenario = summary.steady.scenarios.get(summary.plan.fetch_scenario()?)?;
     let ended = fetch.requests.completed + fetch.requests.failed;
     if ended == 0 || seconds <= 0.0 {
         return None;
     }
     let busy_ns = fetch.duration.sum_ns() + fetch.failed_duration.sum_ns() + fetch.blocked.sum_ns();
     let mean_s = busy_ns as f64 / 1e9 / ended as f64;
-    let pacing_s = scenario.pause_ns as f64 / 1e9 / ended as f64;
+    let pacing_s = fetching(summary).pause_ns as f64 / 1e9 / ended as f64;
     audit(vus, ended as f64 / seconds, mean_s, pacing_s)
 }
 
 fn publish(summary: &Summary) -> Option<PublishFigures> {
-    let scenario = summary.steady.scenarios.get(summary.plan.publish_scenario()?)?;
-    Some(PublishFigures { publishes: scenario.iterations, phases: summary.steady.trends.clone() })
+    let mut publishes = None;
+    for (_, scenario) in summary.steady.scenarios.iter().enumerate().filter(|(at, _)| summary.plan.publishes(*at)) {
+        publishes.get_or_insert_with(Counts::default).merge(&scenario.iterations);
+    }
+    publishes.map(|publishes| PublishFigures { publishes, phases: summary.steady.trends.clone() })
 }
 
 fn nodes(fetch: &SeriesWindow, seconds: f64) -> Vec<NodeFigures> {
