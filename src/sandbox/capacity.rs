@@ -33,9 +33,14 @@ pub(super) struct Capacity {
     alarm: Alarm,
 }
 
+/// A ring that comes this much early is left as it is: it takes longer than that to wake up.
+const EARLY_S: f64 = 10e-6;
+
 #[derive(Debug)]
 struct State {
     model: Model,
+    /// When the alarm rings.
+    armed_s: Option<f64>,
     demand: Demand,
     waiting: HashMap<u64, oneshot::Sender<()>>,
     publish_share: f64,
@@ -52,6 +57,7 @@ impl Capacity {
     pub(super) fn new(curve: Curve, workload: Workload) -> io::Result<Self> {
         let state = State {
             model: Model::new(curve),
+            armed_s: None,
             demand: Demand::new(workload.seed, workload.cv),
             waiting: HashMap::new(),
             publish_share: workload.publish_share,
@@ -81,7 +87,7 @@ impl Capacity {
             let (sender, done) = oneshot::channel();
             state.waiting.insert(id, sender);
             state.most_in_flight = state.most_in_flight.max(state.model.in_flight());
-            self.alarm.set(state.model.next_departure());
+            self.arm(&mut state);
             done
         };
         done.await.map_err(|_closed: oneshot::error::RecvError| NodeGone)
@@ -102,7 +108,8 @@ impl Capacity {
                     let _ = sender.send(());
                 }
             }
-            self.alarm.set(state.model.next_departure());
+            state.armed_s = None;
+            self.arm(&mut state);
         }
     }
 
@@ -134,7 +141,7 @@ impl Capacity {
         let mut state = self.lock();
         state.model.clear(self.now_s());
         state.waiting.clear();
-        self.alarm.set(None);
+        self.arm(&mut state);
     }
 
     /// Requests in flight, the most there were, served, and the mean lateness of a wake-up in µs.
@@ -147,7 +154,20 @@ impl Capacity {
     fn set_factor(&self, state: &mut State) {
         let share = if state.deploying > 0 { 1.0 - state.publish_share } else { 1.0 };
         state.model.set_factor(self.now_s(), if state.stalled { 0.0 } else { share });
-        self.alarm.set(state.model.next_departure());
+        self.arm(state);
+    }
+
+    /// Sets the alarm for the next departure, unless it is set well enough.
+    fn arm(&self, state: &mut State) {
+        let next_s = state.model.next_departure();
+        let kept = match (state.armed_s, next_s) {
+            (Some(armed_s), Some(next_s)) => (armed_s..armed_s + EARLY_S).contains(&next_s),
+            _ => false,
+        };
+        if !kept {
+            self.alarm.set(next_s);
+            state.armed_s = next_s;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
