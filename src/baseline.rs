@@ -148,7 +148,33 @@ impl Standing {
     }
 }
 
-/// A run beside one documented baseline. A figure that one of them lacks is `None`.
+/// One figure, as documented and as measured. What one of them lacks is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Figure {
+    /// As documented.
+    pub documented: Option<f64>,
+    /// As measured.
+    pub measured: Option<f64>,
+    /// Measured / documented; `None` where the documented one is zero.
+    pub ratio: Option<f64>,
+    /// Measured − documented.
+    pub difference: Option<f64>,
+}
+
+impl Figure {
+    fn of(measured: Option<f64>, documented: Option<f64>) -> Figure {
+        let both = measured.zip(documented);
+        Figure {
+            documented,
+            measured,
+            ratio: both.filter(|(_, theirs)| *theirs != 0.0).map(|(ours, theirs)| ours / theirs),
+            difference: both.map(|(ours, theirs)| ours - theirs),
+        }
+    }
+}
+
+/// A run beside one documented baseline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
@@ -158,30 +184,22 @@ pub struct Comparison {
     pub title: String,
     /// How the run does, by requests per second and errors.
     pub standing: Standing,
-    /// Documented requests per second.
-    pub requests_per_second: f64,
-    /// Measured / documented.
+    /// Measured / documented requests per second.
     pub requests_per_second_ratio: f64,
-    /// Measured − documented.
-    pub requests_per_second_difference: f64,
-    /// Documented time per iteration N/X, ms.
-    pub cycle_ms: Option<f64>,
-    /// Measured / documented.
-    pub cycle_ratio: Option<f64>,
-    /// Documented mean latency, ms.
-    pub latency_ms: Option<f64>,
-    /// Measured / documented. Not judged: see the note.
+    /// Measured / documented mean latency. Not judged: see the note.
     pub latency_ratio: Option<f64>,
-    /// Documented VUs.
-    pub vus: Option<u32>,
-    /// Measured / documented.
-    pub vus_ratio: Option<f64>,
-    /// Documented error rate.
-    pub error_rate: Option<f64>,
-    /// Measured − documented.
-    pub error_rate_difference: Option<f64>,
-    /// Users by Posit's rule, documented rps × 10.
-    pub users: f64,
+    /// Requests per second.
+    pub requests_per_second: Figure,
+    /// Time per iteration N/X, ms.
+    pub cycle_ms: Figure,
+    /// Mean latency of a fetch, ms. Not judged: see the note.
+    pub latency_ms: Figure,
+    /// VUs.
+    pub vus: Figure,
+    /// Share of failed requests.
+    pub error_rate: Figure,
+    /// Users by Posit's rule, rps × 10.
+    pub users: Figure,
     /// What differs, so that a reader does not mistake the comparison for a like-for-like one.
     pub differs: Vec<String>,
 }
@@ -198,23 +216,19 @@ pub fn compare(run: &Measured, baseline: &Baseline) -> Comparison {
         r if r <= 1.0 + MIN_EFFECT => Standing::Meets,
         _ => Standing::Above,
     };
-    let over = |ours: Option<f64>, theirs: Option<f64>| Some(ours? / theirs?);
+    let latency_ms = Figure::of(run.latency_mean_ms, baseline.fetch_latency_mean_ms);
     Comparison {
         id: baseline.id.clone(),
         title: baseline.title.clone(),
         standing,
-        requests_per_second: baseline.requests_per_second,
         requests_per_second_ratio: ratio,
-        requests_per_second_difference: run.requests_per_second - baseline.requests_per_second,
-        cycle_ms: baseline.cycle_ms(),
-        cycle_ratio: over(run.cycle_ms, baseline.cycle_ms()),
-        latency_ms: baseline.fetch_latency_mean_ms,
-        latency_ratio: over(run.latency_mean_ms, baseline.fetch_latency_mean_ms),
-        vus: baseline.vus,
-        vus_ratio: over(Some(run.vus), baseline.vus.map(f64::from)),
-        error_rate: baseline.error_rate,
-        error_rate_difference: run.error_rate.zip(baseline.error_rate).map(|(ours, theirs)| ours - theirs),
-        users: baseline.users(),
+        latency_ratio: latency_ms.ratio,
+        requests_per_second: Figure::of(Some(run.requests_per_second), Some(baseline.requests_per_second)),
+        cycle_ms: Figure::of(run.cycle_ms, baseline.cycle_ms()),
+        latency_ms,
+        vus: Figure::of(Some(run.vus), baseline.vus.map(f64::from)),
+        error_rate: Figure::of(run.error_rate, baseline.error_rate),
+        users: Figure::of(Some(run.requests_per_second * USERS_PER_RPS), Some(baseline.users())),
         differs: differences(run, baseline),
     }
 }
@@ -294,7 +308,9 @@ mod tests {
     fn what_is_not_documented_is_not_compared() {
         let partial = documented().unwrap().baselines.remove(2);
         let comparison = compare(&run(939.0, 0.0), &partial);
-        assert_eq!((comparison.latency_ratio, comparison.cycle_ratio, comparison.error_rate), (None, None, None));
+        assert_eq!((comparison.latency_ratio, comparison.cycle_ms.ratio), (None, None));
+        assert_eq!(comparison.error_rate.difference, None);
+        assert_eq!(comparison.users.difference, Some(0.0));
         assert!(comparison.differs.iter().any(|d| d.contains("burstable")));
     }
 }

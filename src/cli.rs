@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::units::duration;
+
 mod sandbox;
-mod values;
 
 pub use sandbox::{SandboxArgs, SandboxLog};
 
@@ -40,6 +41,8 @@ pub enum Command {
     Ramp(RampArgs),
     /// Hold a number of VUs, and compare with the documented baselines.
     Load(LoadArgs),
+    /// Run a scenario file: k6's vocabulary, in TOML.
+    Run(RunFileArgs),
     /// Show the result of a run again, also of one that was killed.
     Report(ReportArgs),
     /// Remove from the server what killed runs left on it.
@@ -148,10 +151,10 @@ pub struct EngineArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
     /// Time-out of one request.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub timeout: Duration,
     /// How long VUs may finish what they have begun at the end.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub graceful_stop: Duration,
     /// Empty each VU's cookie jar before each request, as k6 does: an affinity cookie is lost then.
     #[arg(long)]
@@ -213,7 +216,7 @@ pub struct RampArgs {
     #[arg(long)]
     pub quick: bool,
     /// Go on with a load test of this length at the VUs found.
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub then_load: Option<Duration>,
     /// Hold the load test that follows against this documented baseline only. May be repeated.
     #[arg(long, value_name = "ID")]
@@ -235,10 +238,10 @@ pub struct LoadArgs {
     #[arg(short = 'u', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub vus: Option<u32>,
     /// How long they are held, after the warm-up.
-    #[arg(short, long, value_name = "TIME", default_value = "30m", value_parser = values::duration)]
+    #[arg(short, long, value_name = "TIME", default_value = "30m", value_parser = duration)]
     pub duration: Duration,
     /// Time before that is kept apart from the figures [default: a fifteenth of the duration, 5 s to 2 min].
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub warmup: Option<Duration>,
     /// Take the VUs from this run directory of a ramp.
     #[arg(long, value_name = "RUN", conflicts_with = "vus")]
@@ -247,6 +250,24 @@ pub struct LoadArgs {
     #[arg(long, value_name = "ID")]
     pub baseline: Vec<String>,
     /// What `ramp` and `load` have in common.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Arguments of `connect-bench run`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example file:\n  [scenarios.fetch]\n  executor = \"constant-vus\"\n  exec = \"fetch\"\n  vus = 20\n  \
+                        duration = \"30s\"\n\n  [scenarios.publish]\n  executor = \"constant-vus\"\n  exec = \"publish\"\n  \
+                        duration = \"30s\""
+)]
+pub struct RunFileArgs {
+    /// The scenario file.
+    pub file: PathBuf,
+    /// Compare with this documented baseline only. May be repeated.
+    #[arg(long, value_name = "ID")]
+    pub baseline: Vec<String>,
+    /// What `ramp`, `load` and `run` have in common.
     #[command(flatten)]
     pub run: RunArgs,
 }
@@ -274,7 +295,7 @@ pub struct CleanupArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Only what was made longer ago than this.
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub older_than: Option<Duration>,
     /// Where run directories are.
     #[arg(long, value_name = "DIR", default_value = "runs", env = "CONNECT_BENCH_RUNS")]

@@ -18,6 +18,7 @@ mod programs;
 mod ramp;
 mod report;
 mod run;
+mod run_file;
 mod sandbox;
 mod session;
 mod signals;
@@ -35,6 +36,7 @@ pub fn dispatch(cli: Cli) -> Exit {
     let ended = match cli.command {
         Command::Ramp(args) => in_runtime(ramp::run(&args)),
         Command::Load(args) => in_runtime(load::run(&args)),
+        Command::Run(args) => in_runtime(run_file::run(&args)),
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
         Command::Baselines(args) => baselines::run(&args),

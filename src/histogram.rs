@@ -130,11 +130,47 @@ impl Latency {
         std::mem::take(self)
     }
 
+    /// The same in a few kB, for distributions that are kept for long and looked at once.
+    #[must_use]
+    pub fn pack(&self) -> Packed {
+        let hdr = self.histogram.as_deref().map(|histogram| {
+            let mut bytes = Vec::new();
+            // Cannot fail: the bytes go to memory, and the histogram's range is one that the format has.
+            let _ = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+            bytes.shrink_to_fit();
+            bytes
+        });
+        Packed { hdr, sum_ns: self.sum_ns, clamped: self.clamped }
+    }
+
     /// The histogram itself, in microseconds, for exports and plots; `None` without data.
     #[must_use]
     pub fn histogram(&self) -> Option<&Histogram<u64>> {
         self.histogram.as_deref()
     }
+}
+
+/// A [`Latency`] in HdrHistogram's V2 deflate encoding.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Packed {
+    hdr: Option<Vec<u8>>,
+    sum_ns: u128,
+    clamped: u64,
+}
+
+impl Packed {
+    /// The distribution as it was.
+    #[must_use]
+    pub fn unpack(&self) -> Latency {
+        let histogram = self.hdr.as_deref().and_then(|bytes| unpack_histogram(bytes).ok());
+        Latency { histogram: histogram.map(Box::new), sum_ns: self.sum_ns, clamped: self.clamped }
+    }
+}
+
+fn unpack_histogram(mut bytes: &[u8]) -> Result<Histogram<u64>, hdrhistogram::serialization::DeserializeError> {
+    let mut histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes)?;
+    histogram.auto(true);
+    Ok(histogram)
 }
 
 fn empty_histogram() -> Option<Histogram<u64>> {
@@ -184,9 +220,7 @@ impl<'de> Deserialize<'de> for Latency {
             return Ok(Latency::default());
         };
         let bytes = STANDARD.decode(&wire.hdr).map_err(D::Error::custom)?;
-        let mut histogram: Histogram<u64> =
-            Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(D::Error::custom)?;
-        histogram.auto(true);
+        let histogram = unpack_histogram(&bytes).map_err(D::Error::custom)?;
         if histogram.len() != wire.n {
             return Err(D::Error::custom(format!(
                 "histogram has {} values, its line says {}",
@@ -259,6 +293,9 @@ mod tests {
             let latency = of(&values);
             let json = serde_json::to_string(&latency).unwrap();
             let again: Latency = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(again.histogram(), latency.histogram());
+            prop_assert_eq!(again.sum_ns(), latency.sum_ns());
+            let again = latency.pack().unpack();
             prop_assert_eq!(again.histogram(), latency.histogram());
             prop_assert_eq!(again.sum_ns(), latency.sum_ns());
         }

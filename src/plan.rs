@@ -151,6 +151,18 @@ impl Executor {
         }
     }
 
+    /// VUs that are asked for in the given second of the run; of a searched run, those at its start.
+    #[must_use]
+    pub fn vus_at(&self, second: u64) -> u32 {
+        match self {
+            Executor::ConstantVus { vus, start_time, duration, .. } => {
+                let at = Duration::from_secs(second);
+                if (*start_time..*start_time + *duration).contains(&at) { *vus } else { 0 }
+            }
+            Executor::Searched { start_vus, .. } => *start_vus,
+        }
+    }
+
     /// The most VUs that it may have.
     #[must_use]
     pub fn max_vus(&self) -> u32 {

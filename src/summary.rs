@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capacity::search::{SearchResult, Step};
 use crate::generator::Health;
-use crate::histogram::Latency;
+use crate::histogram::{Latency, Packed};
 use crate::host::Environment;
 use crate::plan::Plan;
 use crate::window::{Part, Second, Window};
@@ -111,7 +111,9 @@ pub struct Builder {
     environment: Environment,
     steady: Window,
     whole: Window,
-    parts: Vec<Batch>,
+    parts: Vec<ClosedPart>,
+    /// The part that seconds are added to, and which it is.
+    open: (u64, Batch),
     health: Health,
 }
 
@@ -126,6 +128,7 @@ impl Builder {
             steady: window.clone(),
             whole: window,
             parts: Vec::new(),
+            open: (0, Batch::default()),
             health: Health::default(),
         }
     }
@@ -141,10 +144,20 @@ impl Builder {
         let batch = self.batch(&second.window);
         let planned = self.plan.duration.saturating_sub(self.plan.warm_up).as_secs();
         let part = (second.second.saturating_sub(self.plan.warm_up.as_secs())) / planned.div_ceil(PARTS).max(1);
-        let part = usize::try_from(part).unwrap_or(0);
-        // A second that is missing in a torn file leaves an empty part, which is dropped in the end.
-        self.parts.resize_with(self.parts.len().max(part + 1), Batch::default);
-        self.parts[part].merge(&batch);
+        if part != self.open.0 {
+            self.close_part();
+            self.open.0 = part;
+        }
+        self.open.1.merge(&batch);
+    }
+
+    fn close_part(&mut self) {
+        let batch = std::mem::take(&mut self.open.1);
+        // A part of which a torn file has no second is left out.
+        if batch.seconds > 0.0 {
+            let packed = batch.fetch_duration.pack();
+            self.parts.push(ClosedPart { batch: Batch { fetch_duration: Latency::default(), ..batch }, packed });
+        }
     }
 
     /// Seconds measured so far.
@@ -169,7 +182,8 @@ impl Builder {
 
     /// The summary of what was added.
     #[must_use]
-    pub fn finish(self, state: RunState) -> Summary {
+    pub fn finish(mut self, state: RunState) -> Summary {
+        self.close_part();
         assert!(self.whole.balanced(), "the run's counts do not add up");
         Summary {
             schema: SCHEMA,
@@ -179,7 +193,7 @@ impl Builder {
             environment: self.environment,
             steady: self.steady,
             whole: self.whole,
-            batches: ten(self.parts),
+            batches: ten(&self.parts),
             generator: self.health,
             api_requests_sent: 0,
             search: None,
@@ -188,14 +202,21 @@ impl Builder {
     }
 }
 
+/// A part that is over: its latencies packed, because sixty open histograms would be most of our memory.
+#[derive(Debug)]
+struct ClosedPart {
+    batch: Batch,
+    packed: Packed,
+}
+
 /// Ten batches of as equal a length as the parts allow; fewer where there are fewer parts.
-fn ten(mut parts: Vec<Batch>) -> Vec<Batch> {
-    parts.retain(|part| part.seconds > 0.0);
+fn ten(parts: &[ClosedPart]) -> Vec<Batch> {
     let count = parts.len().min(10);
     let mut batches = vec![Batch::default(); count];
-    let total = parts.len();
     for (at, part) in parts.iter().enumerate() {
-        batches[at * count / total].merge(part);
+        let batch = &mut batches[at * count / parts.len()];
+        batch.merge(&part.batch);
+        batch.fetch_duration.merge(&part.packed.unpack());
     }
     batches
 }
@@ -204,22 +225,25 @@ fn ten(mut parts: Vec<Batch>) -> Vec<Batch> {
 mod tests {
     use super::*;
 
-    fn part(seconds: f64) -> Batch {
-        Batch { seconds, completed: 100, ..Batch::default() }
+    fn parts(seconds: f64, count: usize) -> Vec<ClosedPart> {
+        let mut latency = Latency::default();
+        latency.record(std::time::Duration::from_millis(20));
+        let batch = Batch { seconds, completed: 100, ..Batch::default() };
+        (0..count).map(|_| ClosedPart { batch: batch.clone(), packed: latency.pack() }).collect()
     }
 
     #[test]
     fn sixty_parts_make_ten_equal_batches() {
-        let batches = ten(vec![part(30.0); 60]);
+        let batches = ten(&parts(30.0, 60));
         assert_eq!(batches.len(), 10);
-        assert!(batches.iter().all(|b| b.seconds == 180.0 && b.completed == 600));
+        assert!(batches.iter().all(|b| b.seconds == 180.0 && b.completed == 600 && b.fetch_duration.count() == 6));
     }
 
     #[test]
     fn few_parts_make_as_many_batches_and_nothing_is_lost() {
-        assert_eq!(ten(vec![part(1.0); 4]).len(), 4);
-        let batches = ten(vec![part(1.0); 33]);
+        assert_eq!(ten(&parts(1.0, 4)).len(), 4);
+        let batches = ten(&parts(1.0, 33));
         assert_eq!(batches.iter().map(|b| b.completed).sum::<u64>(), 3300);
-        assert!(ten(Vec::new()).is_empty());
+        assert!(ten(&[]).is_empty());
     }
 }

@@ -15,7 +15,7 @@ use super::view::View;
 use super::{output, session};
 use crate::baseline::Baseline;
 use crate::capacity::search::Outcome;
-use crate::cli::LoadArgs;
+use crate::cli::{LoadArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::report;
 use crate::rundir;
@@ -50,7 +50,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     check_files(vus)?;
     let place = Place::new("load", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let shape = Shape::constant(vus, duration, warm_up);
+    let shape = Shape::constant(vus, duration, warm_up, &args.run.engine);
     let made = prepare(aim, &args.run.content, &args.run.engine, (&place.id, &place.directory), &view);
     let mut session = tokio::select! {
         made = made => made.inspect_err(|_| place.forget_if_empty())?,
@@ -58,7 +58,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     };
     let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
     let summary = conclude(ran, session, &mut log, &mut view).await?;
-    deliver(&summary, &baselines, &place.directory, args, &view)?;
+    deliver(&summary, &baselines, &place.directory, &args.run.output, &view)?;
     Ok(verdict(&summary))
 }
 
@@ -89,16 +89,17 @@ pub(super) async fn conclude(
     Ok(summary)
 }
 
-fn deliver(
+/// Hands out the result of a load test.
+pub(super) fn deliver(
     summary: &Summary,
     baselines: &[Baseline],
     directory: &Path,
-    args: &LoadArgs,
+    output: &OutputArgs,
     view: &View,
 ) -> Result<(), Failure> {
     let document = report::json::load(summary, baselines, directory);
     let text = report::text::load(summary, baselines, directory);
-    output::deliver(&args.run.output, &document, &text, view).map_err(Failure::from)
+    output::deliver(output, &document, &text, view).map_err(Failure::from)
 }
 
 /// The VUs: as asked for, or as the last ramp against the same target found.

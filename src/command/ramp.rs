@@ -80,7 +80,7 @@ async fn both(
     }
     let load_place = Place::new("load", &args.run.output);
     let mut load_log = Log::create(&load_place.directory)?;
-    let load_shape = Shape::constant(vus, length, warm_up(length));
+    let load_shape = Shape::constant(vus, length, warm_up(length), engine);
     let ran = execute(&mut session, (&load_place, &mut load_log), load_shape, engine, (view, signals)).await;
     let load = conclude(ran, session, &mut load_log, view).await?;
     let mut ramp = ramp;
@@ -99,7 +99,7 @@ fn shape(args: &RampArgs, session: &Session) -> Shape {
     let mut search = Search::new(config, args.run.engine.seed);
     let start_vus = search.begin();
     let executor = Executor::Searched { start_vus, max_vus: args.max_vus };
-    Shape { command: "ramp", executor, warm_up: Duration::ZERO, duration, search: Some(search) }
+    Shape { search: Some(search), ..Shape::reference("ramp", executor, duration, &args.run.engine) }
 }
 
 /// What the process exits with after a ramp.

@@ -16,7 +16,7 @@ use crate::capacity::search::Search;
 use crate::cli::{EngineArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::host::{self, Environment};
-use crate::plan::{self, Executor, HttpPlan, Plan, ProgramPlan, ScenarioPlan};
+use crate::plan::{self, Executor, FetchPlan, HttpPlan, Plan, ProgramPlan, ScenarioPlan};
 use crate::rundir;
 use crate::summary::{Figures, RunState, Summary};
 
@@ -54,30 +54,59 @@ impl Place {
     }
 }
 
-/// How long, and with how many VUs.
+/// What a scenario does.
+#[derive(Clone)]
+pub(super) enum Work {
+    /// Fetches what the session fetches.
+    Fetch,
+    /// Fetches another path of it.
+    FetchPath { path: Option<String>, expect_body: Option<String> },
+    /// Publishes.
+    Publish,
+}
+
+/// One scenario of a run.
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) executor: Executor,
+    pub(super) graceful_stop: Duration,
+    pub(super) work: Work,
+}
+
+/// What runs, and for how long.
 pub(super) struct Shape {
     pub(super) command: &'static str,
-    pub(super) executor: Executor,
+    pub(super) slots: Vec<Slot>,
     pub(super) warm_up: Duration,
     pub(super) duration: Duration,
     pub(super) search: Option<Search>,
 }
 
 impl Shape {
+    /// The reference workload: fetching VUs, and beside them one that publishes.
+    pub(super) fn reference(
+        command: &'static str,
+        fetching: Executor,
+        duration: Duration,
+        engine: &EngineArgs,
+    ) -> Shape {
+        let publishing =
+            Executor::ConstantVus { vus: 1, start_time: Duration::ZERO, duration, start_over: Duration::ZERO };
+        let slot = |name: &str, executor, work| Slot {
+            name: name.to_owned(),
+            executor,
+            graceful_stop: engine.graceful_stop,
+            work,
+        };
+        let slots = vec![slot(FETCH, fetching, Work::Fetch), slot(PUBLISH, publishing, Work::Publish)];
+        Shape { command, slots, warm_up: Duration::ZERO, duration, search: None }
+    }
+
     /// So many VUs for so long.
-    pub(super) fn constant(vus: u32, duration: Duration, warm_up: Duration) -> Shape {
-        Shape {
-            command: "load",
-            executor: Executor::ConstantVus {
-                vus,
-                start_time: Duration::ZERO,
-                duration: warm_up + duration,
-                start_over: START_OVER,
-            },
-            warm_up,
-            duration: warm_up + duration,
-            search: None,
-        }
+    pub(super) fn constant(vus: u32, duration: Duration, warm_up: Duration, engine: &EngineArgs) -> Shape {
+        let duration = warm_up + duration;
+        let fetching = Executor::ConstantVus { vus, start_time: Duration::ZERO, duration, start_over: START_OVER };
+        Shape { warm_up, ..Shape::reference("load", fetching, duration, engine) }
     }
 }
 
@@ -92,29 +121,28 @@ pub(super) fn check_files(vus: u32) -> Result<(), Failure> {
     }
 }
 
+fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
+    let (steps, program) = match &slot.work {
+        Work::Fetch => (vec![FETCH.to_owned()], ProgramPlan::Fetch(session.fetch.clone())),
+        Work::FetchPath { path, expect_body } => {
+            let mut fetch = session.fetch.clone();
+            if let Some(path) = path {
+                // What was seen of one path says nothing about another.
+                fetch = FetchPlan { statuses: Vec::new(), content_type: None, body_contains: None, ..fetch };
+                fetch.path = format!("{}{}", session.root, path.trim_start_matches('/'));
+            }
+            fetch.body_contains = expect_body.clone().or(fetch.body_contains);
+            (vec![FETCH.to_owned()], ProgramPlan::Fetch(fetch))
+        }
+        Work::Publish => (PUBLISH_STEPS.map(str::to_owned).to_vec(), ProgramPlan::Publish(session.publish.clone()?)),
+    };
+    let (name, executor) = (slot.name.clone(), slot.executor.clone());
+    Some(ScenarioPlan { name, executor, graceful_stop: slot.graceful_stop, steps, program })
+}
+
 /// Everything that will happen, from the session and the flags.
 pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &EngineArgs) -> Plan {
-    let mut scenarios = vec![ScenarioPlan {
-        name: FETCH.to_owned(),
-        executor: shape.executor.clone(),
-        graceful_stop: engine.graceful_stop,
-        steps: vec![FETCH.to_owned()],
-        program: ProgramPlan::Fetch(session.fetch.clone()),
-    }];
-    if let Some(publish) = &session.publish {
-        scenarios.push(ScenarioPlan {
-            name: PUBLISH.to_owned(),
-            executor: Executor::ConstantVus {
-                vus: 1,
-                start_time: Duration::ZERO,
-                duration: shape.duration,
-                start_over: Duration::ZERO,
-            },
-            graceful_stop: engine.graceful_stop,
-            steps: PUBLISH_STEPS.map(str::to_owned).to_vec(),
-            program: ProgramPlan::Publish(publish.clone()),
-        });
-    }
+    let scenarios: Vec<ScenarioPlan> = shape.slots.iter().filter_map(|slot| scenario(session, slot)).collect();
     let most = usize::try_from(scenarios.iter().map(|s| s.executor.max_vus()).sum::<u32>()).unwrap_or(usize::MAX);
     let workers = engine.workers.map_or_else(|| host::cores().min(most.div_ceil(4).max(1)), usize::from);
     Plan {

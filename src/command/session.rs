@@ -41,6 +41,8 @@ const PLUMBER_PATH: &str = "/price?ticker=AAPL";
 pub(super) struct Session {
     pub(super) target: Target,
     pub(super) fetch: FetchPlan,
+    /// What paths of scenario files are relative to: the content item, or the origin of a plain URL. Ends with `/`.
+    pub(super) root: String,
     pub(super) publish: Option<PublishPlan>,
     pub(super) ingredients: Ingredients,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
@@ -119,7 +121,8 @@ fn plain(
     };
     let ingredients = Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned() };
     let publish_took = Duration::ZERO;
-    Ok(Session { target, fetch, publish: None, ingredients, tls, insecure, publish_took, server: None })
+    let root = "/".to_owned();
+    Ok(Session { target, fetch, root, publish: None, ingredients, tls, insecure, publish_took, server: None })
 }
 
 async fn connect(
@@ -158,7 +161,8 @@ async fn connect(
     let fetch = fetch_plan(&made, content, engine);
     let publish = bundles.publish_plan(&made, content, engine);
     let insecure = server.aim.config.insecure;
-    Ok(Session { target, fetch, publish, ingredients, tls, insecure, publish_took, server: Some(server) })
+    let root = server.client.server().content(&made.fetch.content.guid).path().to_owned();
+    Ok(Session { target, fetch, root, publish, ingredients, tls, insecure, publish_took, server: Some(server) })
 }
 
 async fn preflight(client: &Client, aim: &ConnectAim) -> Result<(Target, Runtimes), ApiError> {

@@ -97,16 +97,18 @@ impl View {
 
     fn line(&self, second: &Second, plan: &Plan, search: Option<&Progress>) -> String {
         let elapsed = (second.second + 1) as f64;
-        let Some(fetch) = plan.fetch_scenario() else { return String::new() };
-        let series = plan.first_series(fetch);
         let mut latency = Latency::default();
         let (mut completed, mut seconds) = (0, 0.0);
         for one in &self.recent {
-            latency.merge(&one.window.series[series].duration);
-            completed += one.window.series[series].requests.completed;
             seconds += one.window.seconds();
+            for (series, measured) in plan.series().iter().zip(&one.window.series) {
+                if plan.fetches(series.scenario) {
+                    latency.merge(&measured.duration);
+                    completed += measured.requests.completed;
+                }
+            }
         }
-        let vus = second.window.scenarios[fetch].vus;
+        let vus: u64 = plan.fetch_scenarios().map(|scenario| second.window.scenarios[scenario].vus).sum();
         let rate = if seconds > 0.0 { significant(completed as f64 / seconds) } else { MISSING.to_owned() };
         let quantile = |q| maybe(latency.quantile_ms(q));
         let figures = format!("{rate} rps  p50 {} p95 {} p99 {} ms", quantile(0.5), quantile(0.95), quantile(0.99));
@@ -130,7 +132,8 @@ impl View {
                     Part::Steady => "steady",
                     Part::Stopping => "stopping",
                 };
-                let asked = plan.scenarios[fetch].executor.start_vus();
+                let asked: u32 =
+                    plan.fetch_scenarios().map(|at| plan.scenarios[at].executor.vus_at(second.second)).sum();
                 let done = percent((elapsed / total).min(1.0));
                 let (elapsed, total) = (duration(elapsed), duration(total));
                 format!("{elapsed} of {total} ({done}) {part}  VUs {vus}/{asked}  {figures}  {errors}{publish}")

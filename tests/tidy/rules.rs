@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "stats",
     "summary",
     "threshold",
+    "units",
     "window",
 ];
 const CLOCKS: &[&str] =

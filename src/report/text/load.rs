@@ -185,26 +185,62 @@ fn health(summary: &Summary, figures: &Figures) -> String {
 fn documented(summary: &Summary, figures: &Figures, baselines: &[Baseline]) -> String {
     let measured = figures.measured(summary);
     let comparisons: Vec<Comparison> = baselines.iter().map(|b| baseline::compare(&measured, b)).collect();
+    let mut out = match comparisons.as_slice() {
+        [one] => one_baseline(one),
+        several => several_baselines(several),
+    };
+    out.push_str(&wrap(baseline::NOTE, "  * ", 4));
+    out
+}
+
+/// All figures beside those of one baseline.
+fn one_baseline(c: &Comparison) -> String {
+    let head = format!("Documented by Posit: {} ({})", c.title, c.id);
+    let mut out = format!("\n{head}: {}\n", c.standing.words());
+    let mut rows = vec![["", "documented", "this run", "ratio", "difference"].map(str::to_owned).to_vec()];
+    let figures = [
+        ("requests per second", c.requests_per_second),
+        ("cycle time N/X, ms", c.cycle_ms),
+        ("mean latency, ms *", c.latency_ms),
+        ("VUs", c.vus),
+        ("error rate", c.error_rate),
+        ("users ≈ rps × 10", c.users),
+    ];
+    for (name, figure) in figures {
+        let [documented, measured, difference] = [figure.documented, figure.measured, figure.difference].map(|value| {
+            if name == "error rate" { value.map_or_else(|| MISSING.to_owned(), percent) } else { maybe(value) }
+        });
+        let ratio = figure.ratio.map_or_else(|| MISSING.to_owned(), |ratio| format!("{ratio:.3}"));
+        rows.push(vec![name.to_owned(), documented, measured, ratio, difference]);
+    }
+    out.push_str(&table(&rows, 2, &[0]));
+    for difference in &c.differs {
+        out.push_str(&wrap(difference, "  differs: ", 4));
+    }
+    out
+}
+
+/// The baselines one below the other.
+fn several_baselines(comparisons: &[Comparison]) -> String {
     let head =
         ["Documented by Posit", "rps", "this run", "VUs", "cycle ms", "this run", "latency ms*", "users", "verdict"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for c in &comparisons {
-        let against = |ratio: Option<f64>| ratio.map_or_else(|| MISSING.to_owned(), |r| change(r - 1.0));
+    let against = |ratio: Option<f64>| ratio.map_or_else(|| MISSING.to_owned(), |r| change(r - 1.0));
+    for c in comparisons {
         rows.push(vec![
             c.id.clone(),
-            significant(c.requests_per_second),
-            change(c.requests_per_second_ratio - 1.0),
-            c.vus.map_or_else(|| MISSING.to_owned(), |vus| vus.to_string()),
-            maybe(c.cycle_ms),
-            against(c.cycle_ratio),
-            format!("{} ({})", maybe(c.latency_ms), against(c.latency_ratio)),
-            significant(c.users),
+            maybe(c.requests_per_second.documented),
+            against(c.requests_per_second.ratio),
+            maybe(c.vus.documented),
+            maybe(c.cycle_ms.documented),
+            against(c.cycle_ms.ratio),
+            format!("{} ({})", maybe(c.latency_ms.documented), against(c.latency_ms.ratio)),
+            maybe(c.users.documented),
             c.standing.words().to_owned(),
         ]);
     }
     let mut out = format!("\n{}", table(&rows, 0, &[0, 8]));
-    out.push_str(&differences(&comparisons));
-    out.push_str(&wrap(baseline::NOTE, "  * ", 4));
+    out.push_str(&differences(comparisons));
     out
 }
 

@@ -1,9 +1,12 @@
-//! How values are typed.
+//! How people write values: on the command line and in scenario files.
 
 use std::time::Duration;
 
-/// A duration with its unit: `300ms`, `1.5s`, `30m`, `1h30m`, `2d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration with its unit: `300ms`, `1.5s`, `30m`, `1h30m`, `2d`.
+///
+/// # Errors
+/// A sentence for people where it is none, or longer than a year.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Err(format!("which unit? `{text}s` for seconds, `{text}m` for minutes"));

@@ -1,0 +1,80 @@
+//! `connect-bench run FILE`: a scenario file.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+
+use super::drive::Log;
+use super::failure::Failure;
+use super::load::{conclude, deliver, interrupted_early};
+use super::output;
+use super::run::{Place, Shape, Slot, Work, check_files, execute, verdict};
+use super::session::prepare;
+use super::signals::Signals;
+use super::target::{self, Aim};
+use super::view::View;
+use crate::cli::RunFileArgs;
+use crate::exit::Exit;
+use crate::plan::Executor;
+use crate::scenario::{self, Exec, LoadTest};
+
+pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen().map_err(|e| Failure::from(anyhow::Error::new(e)))?;
+    let mut view = View::new(args.run.output.quiet);
+    output::check(&args.run.output)?;
+    let baselines = output::baselines(&args.baseline)?;
+    let load_test = read(args)?;
+    let shape = shape(&load_test);
+    check_files(load_test.scenarios.values().map(|s| s.vus).sum())?;
+    let aim = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
+    if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
+        let error = anyhow!("a plain URL cannot be published to; add --no-publish to leave those scenarios out");
+        return Err(Failure::invalid(error));
+    }
+    let mut content = args.run.content.clone();
+    content.no_publish |= !publishes;
+    let place = Place::new("run", &args.run.output);
+    let mut log = Log::create(&place.directory)?;
+    let made = prepare(aim, &content, &args.run.engine, (&place.id, &place.directory), &view);
+    let mut session = tokio::select! {
+        made = made => made.inspect_err(|_| place.forget_if_empty())?,
+        _ = signals.next() => return Err(interrupted_early(&place)),
+    };
+    let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
+    let summary = conclude(ran, session, &mut log, &mut view).await?;
+    deliver(&summary, &baselines, &place.directory, &args.run.output, &view)?;
+    Ok(verdict(&summary))
+}
+
+fn read(args: &RunFileArgs) -> Result<LoadTest, Failure> {
+    let name = args.file.display().to_string();
+    let text = std::fs::read_to_string(&args.file).with_context(|| format!("{name}: cannot be read"));
+    let text = text.map_err(Failure::invalid)?;
+    scenario::read(&text).with_context(|| name).map_err(Failure::invalid)
+}
+
+fn shape(load_test: &LoadTest) -> Shape {
+    let slot = |(name, scenario): (&String, &scenario::Scenario)| Slot {
+        name: name.clone(),
+        executor: Executor::ConstantVus {
+            vus: scenario.vus,
+            start_time: scenario.start_time,
+            duration: scenario.duration,
+            start_over: Duration::ZERO,
+        },
+        graceful_stop: scenario.graceful_stop,
+        work: match scenario.exec {
+            Exec::Fetch => Work::FetchPath { path: scenario.path.clone(), expect_body: scenario.expect_body.clone() },
+            Exec::Publish => Work::Publish,
+        },
+    };
+    Shape {
+        command: "run",
+        slots: load_test.scenarios.iter().map(slot).collect(),
+        warm_up: load_test.warm_up,
+        // Windows are seconds: a part of one at the end is not measured.
+        duration: Duration::from_secs(load_test.duration().as_secs()),
+        search: None,
+    }
+}
