@@ -1,3 +1,5 @@
+//! What a run makes on a server, and that it is removed whatever happens.
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
