@@ -1,11 +1,11 @@
 //! `connect-bench baselines`: Posit's documented load-test results.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use anyhow::Context as _;
 
 use super::failure::Failure;
+use super::output;
 use crate::baseline::{self, Baseline};
 use crate::cli::BaselinesArgs;
 use crate::exit::Exit;
@@ -21,7 +21,7 @@ pub(super) fn run(args: &BaselinesArgs) -> Result<Exit, Failure> {
         let _ = writeln!(out, "{}", baseline::NOTE);
         out
     };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    output::print(&text)?;
     Ok(Exit::Pass)
 }
 
