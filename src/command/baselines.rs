@@ -1,10 +1,9 @@
 //! `connect-bench baselines`: Posit's documented load-test results.
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 
 use super::failure::Failure;
+use super::output;
 use crate::baseline::{self, Baseline};
 use crate::cli::BaselinesArgs;
 use crate::exit::Exit;
@@ -20,7 +19,7 @@ pub(super) fn run(args: &BaselinesArgs) -> Result<Exit, Failure> {
         out.push_str(&wrap(baseline::NOTE, "", 0));
         out
     };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    output::print(&text)?;
     Ok(Exit::Pass)
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::drive::{Job, Log, drive};
 use super::failure::Failure;
-use super::programs::{Kitchen, PUBLISH_STEPS};
+use super::programs::{AGENT, Kitchen, PUBLISH_STEPS};
 use super::session::Session;
 use super::signals::Signals;
 use super::view::View;
@@ -153,7 +153,7 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
         seed: engine.seed,
         target: session.target.clone(),
         http: HttpPlan {
-            user_agent: concat!("connect-bench/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: AGENT.to_owned(),
             insecure: session.insecure,
             reset_cookies: engine.reset_cookies,
         },
@@ -183,7 +183,7 @@ pub(super) async fn execute(
     };
     let mut summary = drive(job, log, view, signals).await?;
     session.name_nodes(&mut summary).await;
-    summary.api_requests_sent = session.api_requests();
+    summary.api_requests_sent = session.further_requests();
     Ok(summary)
 }
 

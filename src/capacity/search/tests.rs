@@ -201,7 +201,7 @@ fn a_generator_at_its_limit_is_not_the_server() {
 fn a_stage_that_was_spoilt_once_is_measured_again() {
     let spoilt = std::cell::Cell::new(0);
     let once = |now: u32, bin: &mut Bin| {
-        if now == 16 && bin.t_s > 70.0 && spoilt.get() < 3 {
+        if now == 16 && bin.t_s > 70.0 && spoilt.get() < 8 {
             spoilt.set(spoilt.get() + 1);
             bin.generator = GeneratorState::Limited { reason: "CPU 91 %".to_owned() };
         }
