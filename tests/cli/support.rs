@@ -140,7 +140,7 @@ impl Bench {
 
     pub(crate) fn runs(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.path().join("runs")).into_iter().flatten();
-        entries.map(|entry| entry.unwrap().path()).collect()
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
     }
 
     pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running<'_> {
@@ -272,7 +272,8 @@ impl Ended {
     /// The one document on stdout.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{}: stdout is not one document: {e}: {self:#?}", self.shown))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("{}: stdout is not one document: {e}: {self:#?}", self.shown))
     }
 }
 
