@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::drive::Log;
 use super::failure::Failure;
-use super::run::{Place, Shape, check_files, execute, verdict};
+use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
@@ -19,7 +19,7 @@ use crate::cli::{LoadArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::report;
 use crate::rundir;
-use crate::summary::Summary;
+use crate::summary::{RunState, Summary};
 
 /// The share of a load test that goes before it as warm-up, where nothing else is asked for.
 const WARM_UP_SHARE: u32 = 15;
@@ -41,6 +41,7 @@ pub(super) fn whole_seconds(duration: Duration, what: &str) -> Result<Duration, 
 pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
+    check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
@@ -66,7 +67,8 @@ pub(super) async fn conclude(
     log: &mut Log,
     (view, signals): (&mut View, &mut Signals),
 ) -> Result<Summary, Failure> {
-    let left = session.finish(view, signals).await;
+    let gone = ran.as_ref().is_ok_and(|summary| matches!(summary.state, RunState::Aborted { .. }));
+    let left = session.finish(gone, view, signals).await;
     let mut summary = ran.map_err(|failure| session::with_left(failure, &left))?;
     summary.left_behind = left;
     summary.api_requests_sent += session.further_requests();

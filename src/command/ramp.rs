@@ -9,7 +9,7 @@ use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, warm_up, whole_seconds};
 use super::output;
-use super::run::{Place, Shape, check_files, execute, verdict};
+use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::{Session, prepare};
 use super::signals::Signals;
 use super::target;
@@ -31,6 +31,7 @@ struct Ramped {
 pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
+    check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
     let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
     check_files(args.max_vus)?;

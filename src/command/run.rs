@@ -110,6 +110,17 @@ impl Shape {
     }
 }
 
+/// Shortest time-out that makes sense: deadlines are looked at every 20 ms.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Refuses what no request could keep to.
+pub(super) fn check_engine(engine: &EngineArgs) -> Result<(), Failure> {
+    if engine.timeout < LEAST_TIMEOUT {
+        return Err(Failure::usage("--timeout: at least 100ms"));
+    }
+    Ok(())
+}
+
 /// Raises the number of open files, and refuses what cannot be reached with it.
 pub(super) fn check_files(vus: u32) -> Result<(), Failure> {
     let needed = u64::from(vus) + 64;

@@ -35,6 +35,8 @@ const DEPLOY_WITHIN: Duration = Duration::from_secs(900);
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// How long the clean-up tries.
 const CLEAN_UP_WITHIN: Duration = Duration::from_secs(60);
+/// The same where the server was given up already.
+const CLEAN_UP_OF_GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What the built-in applications answer to.
 const FLASK_PATH: &str = "/stocks/AAPL";
 const PLUMBER_PATH: &str = "/price?ticker=AAPL";
@@ -123,7 +125,9 @@ async fn connect(
     };
     let made = match made {
         Ok(made) => made,
-        Err(failure) => return Err(with_left(failure, &server.clean_up_and_stop(view, signals).await)),
+        Err(failure) => {
+            return Err(with_left(failure, &server.clean_up_and_stop(CLEAN_UP_WITHIN, view, signals).await));
+        }
     };
     let publish_took = began.elapsed();
     let ingredients = Ingredients {
@@ -313,9 +317,10 @@ impl Session {
     }
 
     /// Removes what was made on the server; returns what remains. Ends the sandbox.
-    pub(super) async fn finish(&mut self, view: &View, signals: &mut Signals) -> Vec<String> {
+    pub(super) async fn finish(&mut self, gone: bool, view: &View, signals: &mut Signals) -> Vec<String> {
+        let within = if gone { CLEAN_UP_OF_GONE_WITHIN } else { CLEAN_UP_WITHIN };
         match &mut self.server {
-            Some(server) => server.clean_up_and_stop(view, signals).await,
+            Some(server) => server.clean_up_and_stop(within, view, signals).await,
             None => Vec::new(),
         }
     }
@@ -323,7 +328,7 @@ impl Session {
 
 impl Server {
     /// Signals do not end it, but the second one does.
-    async fn clean_up(&mut self, view: &View, signals: &mut Signals) -> Vec<String> {
+    async fn clean_up(&mut self, within: Duration, view: &View, signals: &mut Signals) -> Vec<String> {
         if self.journal.remaining().is_empty() {
             return Vec::new();
         }
@@ -334,7 +339,7 @@ impl Server {
             signals.next().await;
         };
         tokio::select! {
-            left = provision::deprovision(&self.client, &mut self.journal, CLEAN_UP_WITHIN) => {
+            left = provision::deprovision(&self.client, &mut self.journal, within) => {
                 left.into_iter().map(|left| format!("{} ({})", left.item.name, left.reason)).collect()
             }
             () = enough => {
@@ -343,8 +348,8 @@ impl Server {
         }
     }
 
-    async fn clean_up_and_stop(&mut self, view: &View, signals: &mut Signals) -> Vec<String> {
-        let left = self.clean_up(view, signals).await;
+    async fn clean_up_and_stop(&mut self, within: Duration, view: &View, signals: &mut Signals) -> Vec<String> {
+        let left = self.clean_up(within, view, signals).await;
         if let Some(sandbox) = self.aim.sandbox.take()
             && let Err(error) = sandbox.stop().await.context("the sandbox did not end")
         {

@@ -34,7 +34,8 @@ async fn agrees(sandbox: &Sandbox, ended: &Ended) -> Value {
 async fn a_run_with_publishes_is_counted_as_the_server_counts_it() {
     let sandbox = Sandbox::quick(&[]).await;
     let bench = Bench::on(&sandbox);
-    let document = agrees(&sandbox, &bench.load(&["--json", "-d", "3s"]).await).await;
+    let document =
+        agrees(&sandbox, &bench.run(&["load", "-u", "4", "-d", "3s", "--warmup", "0s", "--json"]).await).await;
     assert!(number(&document, "/publish/completed") >= 1.0, "{document:#}");
 }
 

@@ -63,7 +63,7 @@ async fn a_viewer_may_load_what_is_there_already() {
 async fn fetching_with_the_key_needs_no_access_for_everyone() {
     let sandbox = Sandbox::quick(&[]).await;
     let bench = Bench::on(&sandbox);
-    let ended = bench.load(&["--fetch-auth", "key", "--json", "-d", "3s"]).await;
+    let ended = bench.run(&["load", "-u", "4", "-d", "3s", "--warmup", "0s", "--fetch-auth", "key", "--json"]).await;
     ended.passes();
     let document = ended.json();
     assert_eq!(number(&document, "/requests/failed"), 0.0, "{document:#}");

@@ -109,6 +109,11 @@ impl Server {
                 Ok(0) | Err(_) => return,
                 Ok(n) => read.extend_from_slice(&chunk[..n]),
             }
+            if !read.first().is_none_or(u8::is_ascii_uppercase) {
+                // A TLS client at our plain door, for example.
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await;
+                return;
+            }
             while let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
                 let head: Vec<u8> = read.drain(..end + 4).collect();
                 *self.heard.lock().unwrap() = String::from_utf8_lossy(&head).into_owned();

@@ -48,7 +48,7 @@ async fn a_second_signal_cuts_off_what_the_first_lets_finish() {
 
 #[tokio::test]
 async fn a_run_that_is_stopped_while_it_publishes_leaves_nothing() {
-    let sandbox = Sandbox::quick(&["--deploy-time", "30s"]).await;
+    let sandbox = Sandbox::start(&["--deploy-time", "30s"]).await;
     for command in [&LONG[..], &["ramp", "--json"]] {
         let bench = Bench::on(&sandbox);
         let running = bench.start(command);

@@ -140,7 +140,7 @@ impl Bench {
 
     pub(crate) fn runs(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.path().join("runs")).into_iter().flatten();
-        entries.map(|entry| entry.unwrap().path()).collect()
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
     }
 
     pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running<'_> {
