@@ -38,7 +38,7 @@ pub fn count(value: u64) -> String {
 
 fn grouped(text: &str) -> String {
     let (whole, rest) = text.split_once('.').map_or((text, None), |(whole, rest)| (whole, Some(rest)));
-    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("−", digits));
     let mut out = String::from(sign);
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(shown, ["0", "0.0123", "1.00", "4.56", "78.9", "100", "1\u{202f}270", "1\u{202f}675\u{202f}800"]);
         assert_eq!(maybe(None), MISSING);
         assert_eq!(significant(f64::NAN), MISSING);
-        assert_eq!(significant(-1270.0), "-1\u{202f}270");
+        assert_eq!(significant(-1270.0), "−1\u{202f}270");
         assert_eq!(
             (plus_minus(400.2, 3.342), plus_minus(76.6, 0.996)),
             ("400 ± 3.3".to_owned(), "76.6 ± 1.0".to_owned())

@@ -31,7 +31,7 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "io::s
 /// Who may import whom, besides the pure modules, which all may. A new module needs a row here.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
-    ("cli", &["sandbox"]),
+    ("cli", &["sandbox", "units"]),
     ("host", &[]),
     ("summary", &["host"]),
     ("rundir", &["host"]),
