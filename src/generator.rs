@@ -35,15 +35,15 @@ pub fn state(second: &Second) -> GeneratorState {
     let limited = |reason: String| GeneratorState::Limited { reason };
     let busiest = window.generator.busiest_permille as f64 / 1000.0;
     if busiest > BUSY {
-        return limited(format!("a worker thread used {:.0} % of its core", 100.0 * busiest));
+        return limited(format!("a worker thread was busy: {:.0} % of its core", 100.0 * busiest));
     }
     let allowed = LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * latency.quantile_ms(0.5).unwrap_or(0.0));
     let lag = window.generator.lag.quantile_ms(0.9).unwrap_or(0.0);
     if lag > allowed {
-        return limited(format!("the event loop was {lag:.0} ms late"));
+        return limited(format!("the event loop was late: {lag:.0} ms"));
     }
     if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
-        return limited(format!("the hypervisor gave {:.0} % of the CPU to others", 100.0 * steal));
+        return limited(format!("the hypervisor gave the CPU to others: {:.0} % of it", 100.0 * steal));
     }
     let own = |series: &SeriesWindow| -> Option<ErrorKind> {
         series.errors.keys().copied().find(|kind| kind.blame() == Blame::Generator)
@@ -91,8 +91,8 @@ impl Health {
         if let GeneratorState::Limited { reason } = state(second) {
             self.limited_seconds += 1;
             // The figure in a reason differs from second to second; what comes before it does not.
-            let class: String = reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").trim().to_owned();
-            *self.reasons.entry(class).or_default() += 1;
+            let class = reason.split_once(": ").map_or(reason.as_str(), |(class, _)| class);
+            *self.reasons.entry(class.to_owned()).or_default() += 1;
         }
         let generator = &second.window.generator;
         self.lag.merge(&generator.lag);

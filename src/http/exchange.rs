@@ -35,7 +35,7 @@ const MAX_CHECKED_BODY: usize = 1 << 20;
 const LOOK_AFTER_IDLE: Duration = Duration::from_millis(5);
 
 /// What all VUs of a worker share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Scheme, host and port: the only place that is talked to.
     pub origin: Url,
