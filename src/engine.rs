@@ -1,7 +1,11 @@
 //! The engine: schedules become VUs, VUs make exchanges, what is measured leaves as windows. Never prints.
 
+mod closed;
+mod course;
 pub mod fetch;
+mod open;
 pub mod program;
 pub mod run;
+mod timer;
 mod vu;
 pub mod worker;

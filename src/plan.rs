@@ -3,37 +3,17 @@
 //! Complete before the first request, and serialisable: `plan.json` in the run directory, later what a generator on
 //! another machine is handed. Holds no key. Knows no clock and no runtime.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use crate::schedule::{Executor, Spacing, Stage};
+pub use crate::units::seconds;
+
 /// Version of this form; a reader refuses a newer one.
 pub const SCHEMA: u32 = 1;
-
-/// A duration in a file: seconds, as a number.
-pub mod seconds {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    /// Writes seconds.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(duration.as_secs_f64())
-    }
-
-    /// Reads seconds.
-    ///
-    /// # Errors
-    /// Where the number is negative or too large.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
-    }
-}
 
 /// A run's plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -108,69 +88,16 @@ pub struct ScenarioPlan {
     /// How long VUs may finish what they have begun, before they are cut off.
     #[serde(with = "seconds")]
     pub graceful_stop: Duration,
+    /// The least time from the beginning of one iteration of a VU to that of its next.
+    #[serde(default, with = "seconds")]
+    pub pacing: Duration,
+    /// By which thresholds can select it, beside its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// Names of the steps, in the order of the program; each is a series.
     pub steps: Vec<String>,
     /// What a VU does.
     pub program: ProgramPlan,
-}
-
-/// When VUs run (k6's word).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, tag = "executor", rename_all = "kebab-case")]
-pub enum Executor {
-    /// So many VUs for so long, iteration after iteration.
-    ConstantVus {
-        /// VUs.
-        vus: u32,
-        /// Since the start of the run, when the first one starts.
-        #[serde(with = "seconds")]
-        start_time: Duration,
-        /// From then on, how long new iterations begin.
-        #[serde(with = "seconds")]
-        duration: Duration,
-        /// Time over which the VUs are started, evenly.
-        #[serde(with = "seconds")]
-        start_over: Duration,
-    },
-    /// As many VUs as the saturation search asks for.
-    Searched {
-        /// VUs at the start.
-        start_vus: u32,
-        /// Never more than these.
-        max_vus: u32,
-    },
-}
-
-impl Executor {
-    /// VUs at the start of the run.
-    #[must_use]
-    pub fn start_vus(&self) -> u32 {
-        match self {
-            Executor::ConstantVus { vus, .. } => *vus,
-            Executor::Searched { start_vus, .. } => *start_vus,
-        }
-    }
-
-    /// VUs that are asked for in the given second of the run; of a searched run, those at its start.
-    #[must_use]
-    pub fn vus_at(&self, second: u64) -> u32 {
-        match self {
-            Executor::ConstantVus { vus, start_time, duration, .. } => {
-                let at = Duration::from_secs(second);
-                if (*start_time..*start_time + *duration).contains(&at) { *vus } else { 0 }
-            }
-            Executor::Searched { start_vus, .. } => *start_vus,
-        }
-    }
-
-    /// The most VUs that it may have.
-    #[must_use]
-    pub fn max_vus(&self) -> u32 {
-        match self {
-            Executor::ConstantVus { vus, .. } => *vus,
-            Executor::Searched { max_vus, .. } => *max_vus,
-        }
-    }
 }
 
 /// What a VU does.

@@ -159,6 +159,34 @@ impl Recorder {
         }
     }
 
+    /// Iterations that were due and did not begin: no VU was free, or the time was over. `late`: the generator was
+    /// behind its schedule, so that the VUs may not be to blame.
+    pub fn iterations_dropped(&mut self, now: Duration, scenario: usize, count: u64, late: bool) {
+        self.roll(now);
+        let s = &mut self.window.scenarios[scenario];
+        s.iterations.scheduled += count;
+        s.iterations.dropped += count;
+        s.dropped_late += if late { count } else { 0 };
+    }
+
+    /// How long after it was due an iteration began.
+    pub fn start_lag(&mut self, now: Duration, scenario: usize, lag: Duration) {
+        self.roll(now);
+        self.window.scenarios[scenario].start_lag.record(lag);
+    }
+
+    /// How long after it was due an iteration was completed.
+    pub fn iteration_response(&mut self, now: Duration, scenario: usize, response: Duration) {
+        self.roll(now);
+        self.window.scenarios[scenario].response_time.record(response);
+    }
+
+    /// How long after its iteration was due the first request of it was completed.
+    pub fn request_response(&mut self, now: Duration, series: usize, response: Duration) {
+        self.roll(now);
+        self.window.series[series].response_time.record(response);
+    }
+
     /// A VU waited on purpose.
     pub fn paused(&mut self, now: Duration, scenario: usize, pause: Duration) {
         self.roll(now);

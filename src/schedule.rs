@@ -1,6 +1,34 @@
 //! When things happen, as arithmetic. Knows no clock and no runtime.
 
+mod arrivals;
+mod curve;
+mod executor;
+
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use arrivals::{Arrivals, Part, Spacing};
+pub use curve::VuCurve;
+pub use executor::Executor;
+
+use crate::units::seconds;
+
+/// A leg of a ramp: to a target, in a straight line over a time. A leg of no time jumps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stage {
+    /// Its length.
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+    /// VUs, or arrivals per time unit, at its end.
+    pub target: u32,
+}
+
+/// The length of all stages.
+fn length(stages: &[Stage]) -> Duration {
+    stages.iter().map(|stage| stage.duration).sum()
+}
 
 /// How many of `total` VUs worker `worker` of `workers` has. The shares differ by one at most and add up to `total`.
 #[must_use]
@@ -8,6 +36,16 @@ pub fn share(total: u32, worker: usize, workers: usize) -> u32 {
     let workers = u32::try_from(workers.max(1)).unwrap_or(u32::MAX);
     let worker = u32::try_from(worker).unwrap_or(u32::MAX);
     total / workers + u32::from(worker < total % workers)
+}
+
+/// The least VUs that are worth a pool of their own: the smaller the pools, the more often one is empty while another
+/// has a free VU.
+const LEAST_POOL: u32 = 8;
+
+/// Over how many of `workers` an open scenario with at most `max_vus` VUs is spread.
+#[must_use]
+pub fn pools(max_vus: u32, workers: usize) -> usize {
+    usize::try_from(max_vus / LEAST_POOL).unwrap_or(usize::MAX).clamp(1, workers.max(1))
 }
 
 /// When the `index`th of `count` VUs starts, spread evenly over `over`.
@@ -50,5 +88,10 @@ mod tests {
         let over = Duration::from_secs(1);
         let starts: Vec<u128> = (0..4).map(|i| start_offset(i, 4, over).as_millis()).collect();
         assert_eq!(starts, [0, 250, 500, 750]);
+    }
+
+    #[test]
+    fn a_pool_is_not_split_below_eight_vus() {
+        assert_eq!([1, 7, 15, 16, 100].map(|vus| pools(vus, 4)), [1, 1, 1, 2, 4]);
     }
 }

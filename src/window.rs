@@ -27,7 +27,7 @@ pub struct Counts {
     pub completed: u64,
     /// Ended by itself, but not well.
     pub failed: u64,
-    /// Never begun: no VU was free.
+    /// Never begun: no VU was free, or the time was over.
     pub dropped: u64,
     /// Cut off by the hard stop.
     pub interrupted: u64,
@@ -135,6 +135,9 @@ pub struct SeriesWindow {
     /// `http_req_receiving` of completed requests.
     #[serde(skip_serializing_if = "Latency::is_empty")]
     pub receiving: Latency,
+    /// Open model: from the time when the iteration was due to the end of its first request, of completed ones.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub response_time: Latency,
 }
 
 impl SeriesWindow {
@@ -167,6 +170,7 @@ impl SeriesWindow {
         self.sending.merge(&other.sending);
         self.waiting.merge(&other.waiting);
         self.receiving.merge(&other.receiving);
+        self.response_time.merge(&other.response_time);
     }
 }
 
@@ -183,8 +187,22 @@ pub struct ScenarioWindow {
     pub vus: u64,
     /// Integral of the active VUs over the window, VU·ns.
     pub vu_time_ns: u128,
-    /// Part of it in which VUs waited on purpose: think time, back-off after a failed connection.
+    /// Part of it in which VUs waited on purpose: think time, pacing, back-off after a failed connection.
     pub pause_ns: u128,
+    /// Open model: from the time when they were due to their end, of completed iterations.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub response_time: Latency,
+    /// Open model: from the time when they were due to their beginning, of all that began.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub start_lag: Latency,
+    /// Of the dropped iterations those that were late already when no VU was free: the generator's fault.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped_late: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl ScenarioWindow {
@@ -195,6 +213,9 @@ impl ScenarioWindow {
         self.vus += other.vus;
         self.vu_time_ns += other.vu_time_ns;
         self.pause_ns += other.pause_ns;
+        self.response_time.merge(&other.response_time);
+        self.start_lag.merge(&other.start_lag);
+        self.dropped_late += other.dropped_late;
     }
 }
 

@@ -146,6 +146,8 @@ fn plan(vus: u32, seconds: u64, workers: usize) -> Plan {
                 start_over: Duration::ZERO,
             },
             graceful_stop: Duration::from_secs(30),
+            pacing: Duration::ZERO,
+            tags: std::collections::BTreeMap::new(),
             steps: vec!["fetch".to_owned()],
             program: ProgramPlan::Fetch(fetch),
         }],

@@ -1,5 +1,6 @@
 //! What `ramp` and `load` have in common: the plan, the run, the result on disk.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub(super) struct Slot {
     pub(super) name: String,
     pub(super) executor: Executor,
     pub(super) graceful_stop: Duration,
+    pub(super) pacing: Duration,
+    pub(super) tags: BTreeMap<String, String>,
     pub(super) work: Work,
 }
 
@@ -96,6 +99,8 @@ impl Shape {
             name: name.to_owned(),
             executor,
             graceful_stop: engine.graceful_stop,
+            pacing: Duration::ZERO,
+            tags: BTreeMap::new(),
             work,
         };
         let slots = vec![slot(FETCH, fetching, Work::Fetch), slot(PUBLISH, publishing, Work::Publish)];
@@ -148,7 +153,8 @@ fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
         Work::Publish => (PUBLISH_STEPS.map(str::to_owned).to_vec(), ProgramPlan::Publish(session.publish.clone()?)),
     };
     let (name, executor) = (slot.name.clone(), slot.executor.clone());
-    Some(ScenarioPlan { name, executor, graceful_stop: slot.graceful_stop, steps, program })
+    let (graceful_stop, pacing, tags) = (slot.graceful_stop, slot.pacing, slot.tags.clone());
+    Some(ScenarioPlan { name, executor, graceful_stop, pacing, tags, steps, program })
 }
 
 /// Everything that will happen, from the session and the flags.

@@ -60,6 +60,8 @@ fn shape(load_test: &LoadTest) -> Shape {
             start_over: Duration::ZERO,
         },
         graceful_stop: scenario.graceful_stop,
+        pacing: Duration::ZERO,
+        tags: std::collections::BTreeMap::new(),
         work: match scenario.exec {
             Exec::Fetch => Work::FetchPath { path: scenario.path.clone(), expect_body: scenario.expect_body.clone() },
             Exec::Publish => Work::Publish,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use super::worker::{self, Order, Programs, Report, Task};
+use super::worker::{self, Order, Programs, Report, Task, Timing};
 use crate::http::{ClientConfig, Dial, DialFault};
 use crate::plan::Plan;
 use crate::window::{Alignment, HostSample, Part, Second};
@@ -74,14 +75,18 @@ impl Run {
         let start = Instant::now() + LEAD;
         let (reports_in, reports) = unbounded_channel();
         let (mut orders, mut threads) = (Vec::new(), Vec::new());
+        let taken = none_taken(&plan);
         for index in 0..plan.workers {
             let (order, order_out) = unbounded_channel();
             orders.push(order);
             let dial = (parts.dial)().map_err(RunFault::Dial)?;
             let (plan, programs, client) = (plan.clone(), parts.programs.clone(), parts.client.clone());
-            let reports = reports_in.clone();
+            let (reports, taken) = (reports_in.clone(), taken.clone());
             let body = move || {
-                let task = Task { plan, index, dial, client: client(), programs, start, orders: order_out, reports };
+                let client = client();
+                let orders = order_out;
+                let timing = Timing::Precise;
+                let task = Task { plan, index, dial, client, programs, start, orders, reports, taken, timing };
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => runtime.block_on(worker::run(task)),
                     Err(e) => tracing::error!("worker {index}: no runtime: {e}"),
@@ -114,11 +119,13 @@ impl Run {
         let start = Instant::now() + LEAD;
         let (reports_in, reports) = unbounded_channel();
         let mut orders = Vec::new();
+        let taken = none_taken(&plan);
         for (index, dial) in dials.into_iter().enumerate() {
             let (order, order_out) = unbounded_channel();
             orders.push(order);
             let (plan, programs, reports) = (plan.clone(), programs.clone(), reports_in.clone());
-            let task = Task { plan, index, dial, client: client(), programs, start, orders: order_out, reports };
+            let (client, orders, taken, timing) = (client(), order_out, taken.clone(), Timing::Virtual);
+            let task = Task { plan, index, dial, client, programs, start, orders, reports, taken, timing };
             tokio::task::spawn_local(worker::run(task));
         }
         Run::assemble(plan, orders, reports, Vec::new(), start)
@@ -175,6 +182,10 @@ impl Run {
         }
         Ok(())
     }
+}
+
+fn none_taken(plan: &Plan) -> Arc<[AtomicU64]> {
+    plan.scenarios.iter().map(|_| AtomicU64::new(0)).collect()
 }
 
 fn second(plan: &Plan, at: u64, window: crate::window::Window) -> Delivery {

@@ -1,13 +1,17 @@
 //! One VU: drives a program, exchange by exchange, until it is told to stop. Knows no program.
 
 use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 
+use super::course::Course;
 use super::program::{Action, Exchange, Notes, Outcome, Program};
 use crate::http::{Cancel, Client, ClientConfig, Dial, Exchanged, Guard};
 use crate::outcome::{Ended, ErrorKind};
@@ -38,54 +42,137 @@ pub(super) struct Handle {
     pub(super) guard: Guard,
     /// No further iteration.
     pub(super) leaving: Cell<bool>,
+    /// When its iteration is cut off although the scenario goes on: the end of its graceful ramp-down.
+    pub(super) cut_off: Cell<Option<Instant>>,
+    /// Open model: an iteration that it has to begin, and when that was due.
+    pub(super) arrival: Cell<Option<Instant>>,
+    /// Iterations begun, where they are counted per VU.
+    pub(super) begun: Cell<u64>,
     pub(super) gone: Cell<bool>,
+}
+
+impl Handle {
+    /// Waits for `future`, but not beyond the hard stop, nor once it is to leave.
+    async fn unless_leaving<F: Future>(&self, future: F) {
+        let mut future = pin!(future);
+        let either = poll_fn(|cx| {
+            if self.leaving.get() { Poll::Ready(()) } else { future.as_mut().poll(cx).map(|_| ()) }
+        });
+        // The hard stop is noticed by whoever asks next.
+        let _ = self.guard.wait(None, either).await;
+    }
 }
 
 /// One VU and what it needs.
 pub(super) struct Vu<D: Dial> {
-    pub(super) shared: Rc<Shared<D>>,
+    pub(super) course: Rc<Course<D>>,
     pub(super) handle: Rc<Handle>,
     pub(super) program: Box<dyn Program>,
-    pub(super) scenario: usize,
     pub(super) seed: u64,
 }
 
 impl<D: Dial> Vu<D> {
     /// Runs from `from` on: iterations until it is told to leave, or cut off.
     pub(super) async fn run(mut self, from: Instant) {
-        let waited = self.handle.guard.wait(None, tokio::time::sleep_until(from)).await;
-        if waited.is_ok() && !self.handle.leaving.get() {
-            let shared = self.shared.clone();
-            shared.recorder.borrow_mut().vu_started(shared.now(), self.scenario);
-            self.iterate().await;
-            shared.recorder.borrow_mut().vu_stopped(shared.now(), self.scenario);
+        let shared = self.shared();
+        if from > Instant::now() {
+            self.handle.unless_leaving(tokio::time::sleep_until(from)).await;
         }
+        let mut client = Client::new(shared.dial.clone(), shared.client.clone());
+        let random = SmallRng::seed_from_u64(self.seed);
+        let mut driver = Driver { failures: 0, random, notes: Notes::default(), due: None };
+        if self.course.executor().is_open() {
+            while let Some(due) = self.arrival().await {
+                driver.due = Some(due.saturating_duration_since(shared.start));
+                shared.recorder.borrow_mut().vu_started(shared.now(), self.course.scenario);
+                self.turn(&mut client, &mut driver).await;
+                shared.recorder.borrow_mut().vu_stopped(shared.now(), self.course.scenario);
+            }
+        } else if self.goes_on() {
+            shared.recorder.borrow_mut().vu_started(shared.now(), self.course.scenario);
+            while self.goes_on() && self.course.claim(&self.handle) {
+                self.turn(&mut client, &mut driver).await;
+            }
+            shared.recorder.borrow_mut().vu_stopped(shared.now(), self.course.scenario);
+        }
+        self.course.left_by(&self.handle);
         self.handle.gone.set(true);
     }
 
-    async fn iterate(&mut self) {
-        let mut client = Client::new(self.shared.dial.clone(), self.shared.client.clone());
-        let mut driver = Driver { failures: 0, random: SmallRng::seed_from_u64(self.seed), notes: Notes::default() };
-        while !self.handle.leaving.get() && !self.handle.guard.is_stopped() {
-            if self.shared.reset_cookies {
-                client.reset_cookies();
+    fn shared(&self) -> Rc<Shared<D>> {
+        self.course.place.shared.clone()
+    }
+
+    /// Whether the time for another iteration has not run out.
+    fn goes_on(&self) -> bool {
+        !self.handle.leaving.get() && !self.handle.guard.is_stopped() && Instant::now() < self.course.ends()
+    }
+
+    /// Waits, idle, for the next arrival: when it was due. `None` when there will be no more.
+    async fn arrival(&self) -> Option<Instant> {
+        let handle = &self.handle;
+        if let Some(due) = handle.arrival.take() {
+            return Some(due);
+        }
+        if handle.leaving.get() {
+            return None;
+        }
+        self.course.idle.borrow_mut().push(handle.clone());
+        let next = poll_fn(|_cx| match handle.arrival.take() {
+            None if !handle.leaving.get() => Poll::Pending,
+            arrival => Poll::Ready(arrival),
+        });
+        match handle.guard.wait(None, next).await {
+            Ok(arrival) => arrival,
+            Err(_stopped) => {
+                // Released, and cut off before it began.
+                self.course.dropped(u64::from(handle.arrival.take().is_some()), true);
+                None
             }
-            let began = self.shared.now();
-            self.shared.recorder.borrow_mut().iteration_started(began, self.scenario);
-            let ended = self.iteration(&mut client, &mut driver).await;
-            let now = self.shared.now();
-            self.shared.recorder.borrow_mut().iteration_ended(now, self.scenario, ended, now - began);
+        }
+    }
+
+    /// One iteration, from its beginning to when the next one may begin.
+    async fn turn(&mut self, client: &mut Client<D>, driver: &mut Driver) {
+        let (shared, scenario) = (self.shared(), self.course.scenario);
+        if shared.reset_cookies {
+            client.reset_cookies();
+        }
+        let began = shared.now();
+        let due = driver.due;
+        {
+            let mut recorder = shared.recorder.borrow_mut();
+            recorder.iteration_started(began, scenario);
+            if let Some(due) = due {
+                recorder.start_lag(began, scenario, began.saturating_sub(due));
+            }
+        }
+        let ended = self.iteration(client, driver).await;
+        let now = shared.now();
+        {
+            let mut recorder = shared.recorder.borrow_mut();
+            recorder.iteration_ended(now, scenario, ended, now - began);
+            if let Some(due) = due.filter(|_| ended == Ended::Completed) {
+                recorder.iteration_response(now, scenario, now.saturating_sub(due));
+            }
+        }
+        let rest = (began + self.course.plan().pacing).saturating_sub(now);
+        if !rest.is_zero() && self.goes_on() {
+            let until = (Instant::now() + rest).min(self.course.ends());
+            self.handle.unless_leaving(tokio::time::sleep_until(until)).await;
+            let rested = shared.now();
+            shared.recorder.borrow_mut().paused(rested, scenario, rested - now);
         }
     }
 
     async fn iteration(&mut self, client: &mut Client<D>, driver: &mut Driver) -> Ended {
-        let mut action = self.program.next(self.shared.now(), None, &mut driver.notes);
+        let mut action = self.program.next(self.shared().now(), None, &mut driver.notes);
         loop {
             self.publish_notes(&mut driver.notes);
             let next = match action {
                 Action::Exchange(exchange) => self.exchange(&exchange, client, driver).await,
                 Action::Wait(pause) => {
-                    self.pause(pause).await.map(|()| self.program.next(self.shared.now(), None, &mut driver.notes))
+                    self.pause(pause).await.map(|()| self.program.next(self.shared().now(), None, &mut driver.notes))
                 }
                 Action::End(true) => return Ended::Completed,
                 // The requests have counted their own failures; an iteration needs no kind.
@@ -94,7 +181,7 @@ impl<D: Dial> Vu<D> {
             match next {
                 Some(next) => action = next,
                 None => {
-                    self.program.interrupted(self.shared.now(), &mut driver.notes);
+                    self.program.interrupted(self.shared().now(), &mut driver.notes);
                     self.publish_notes(&mut driver.notes);
                     return Ended::Interrupted;
                 }
@@ -103,11 +190,16 @@ impl<D: Dial> Vu<D> {
     }
 
     async fn exchange(&mut self, exchange: &Exchange, client: &mut Client<D>, driver: &mut Driver) -> Option<Action> {
-        let shared = self.shared.clone();
+        let shared = self.shared();
         let series = usize::from(exchange.series.0);
         shared.recorder.borrow_mut().request_started(shared.now(), series);
         let done = client.exchange(exchange, &self.handle.guard).await;
         shared.record(series, &done, client.affinity());
+        // Only the iteration is scheduled: of its requests the first one has a response time.
+        if let Some(due) = driver.due.take().filter(|_| done.ended == Ended::Completed) {
+            let ended = done.span.1.saturating_duration_since(shared.start);
+            shared.recorder.borrow_mut().request_response(ended, series, ended.saturating_sub(due));
+        }
         if done.ended == Ended::Interrupted {
             return None;
         }
@@ -130,10 +222,10 @@ impl<D: Dial> Vu<D> {
 
     /// Waits on purpose; `None` when the hard stop came first.
     async fn pause(&mut self, pause: Duration) -> Option<()> {
-        let began = self.shared.now();
+        let began = self.shared().now();
         let waited = self.handle.guard.wait(None, tokio::time::sleep(pause)).await;
-        let now = self.shared.now();
-        self.shared.recorder.borrow_mut().paused(now, self.scenario, now - began);
+        let now = self.shared().now();
+        self.shared().recorder.borrow_mut().paused(now, self.course.scenario, now - began);
         match waited {
             Ok(()) | Err(Cancel::Timeout) => Some(()),
             Err(Cancel::Stop) => None,
@@ -142,14 +234,15 @@ impl<D: Dial> Vu<D> {
 
     fn publish_notes(&self, notes: &mut Notes) {
         if !notes.trends.is_empty() {
-            let now = self.shared.now();
-            let mut recorder = self.shared.recorder.borrow_mut();
+            let shared = self.shared();
+            let now = shared.now();
+            let mut recorder = shared.recorder.borrow_mut();
             for (name, value) in notes.trends.drain(..) {
                 recorder.trend(now, name, value);
             }
         }
         if !notes.events.is_empty() {
-            self.shared.events.borrow_mut().append(&mut notes.events);
+            self.shared().events.borrow_mut().append(&mut notes.events);
         }
     }
 }
@@ -160,6 +253,8 @@ struct Driver {
     failures: u32,
     random: SmallRng,
     notes: Notes,
+    /// Open model: when the iteration was due, until its first request is over.
+    due: Option<Duration>,
 }
 
 /// Whether a request failed before it had a connection; then the VU waits before it tries again.
