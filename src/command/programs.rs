@@ -16,7 +16,9 @@ use crate::plan::{FetchPlan, Plan, ProgramPlan, PublishPlan};
 use crate::posit_connect::journal::description;
 use crate::posit_connect::provision::Access;
 use crate::posit_connect::publish::{self, PublishInto, PublishLoop, PublishSeries, PublishTimeouts};
+use crate::scenario::steps::StepFile;
 use crate::secret::ApiKey;
+use crate::steps::{self, Steps};
 
 /// Names of the publish loop's steps, in the order of [`PublishSeries`].
 pub(super) const PUBLISH_STEPS: [&str; 7] = ["create", "upload", "deploy", "task", "first_response", "prune", "delete"];
@@ -28,6 +30,8 @@ pub(super) struct Ingredients {
     pub(super) bundle: Bytes,
     /// The path that every request to the server begins with.
     pub(super) base_path: String,
+    /// Data and files of steps.
+    pub(super) materials: Arc<StepFile>,
 }
 
 /// Ready to make programs; everything that can be wrong was found out.
@@ -39,6 +43,7 @@ pub(super) struct Kitchen {
 enum Recipe {
     Fetch(Box<FetchRecipe>),
     Publish(Box<publish::PublishPlan>),
+    Steps(Arc<steps::Recipe>),
 }
 
 struct FetchRecipe {
@@ -61,6 +66,12 @@ impl Kitchen {
                     // What cannot be made is found out now, not on a worker.
                     PublishLoop::new(recipe.clone())?;
                     Recipe::Publish(Box::new(recipe))
+                }
+                ProgramPlan::Steps(steps) => {
+                    let given = step_ingredients(plan, at, first, ingredients)?;
+                    let recipe = steps::Recipe::new(steps, &given);
+                    let recipe = recipe.with_context(|| format!("scenario {:?}", scenario.name))?;
+                    Recipe::Steps(Arc::new(recipe))
                 }
             });
         }
@@ -87,9 +98,26 @@ fn fetch_recipe(plan: &Plan, fetch: &FetchPlan, series: SeriesId, given: &Ingred
         statuses: fetch.statuses.clone(),
         body_contains: fetch.body_contains.clone().map(Bytes::from),
         content_type: fetch.content_type.clone(),
+        follow: false,
     };
     let request = Request { method: Method::GET, target, headers, body: Bytes::new() };
     Ok(Recipe::Fetch(Box::new(FetchRecipe { series, request, expect, timeout: fetch.timeout })))
+}
+
+fn step_ingredients(plan: &Plan, scenario: usize, first: u16, given: &Ingredients) -> anyhow::Result<steps::Given> {
+    let mut origin = plan.target.url.clone();
+    origin.set_path("/");
+    let data = given.materials.data.iter().map(|(name, data)| (name.clone(), data.set.clone()));
+    Ok(steps::Given {
+        headers: headers(plan)?,
+        key: given.key.as_ref().map(ApiKey::authorization),
+        origin,
+        data: data.collect(),
+        files: given.materials.files.clone(),
+        first,
+        scenario: plan.scenarios[scenario].name.clone(),
+        seed: plan.seed ^ ((scenario as u64) << 32),
+    })
 }
 
 fn publish_recipe(
@@ -155,6 +183,7 @@ impl Programs for Kitchen {
                 };
                 Box::new(Fetch::new(Rc::new(exchange)))
             }
+            Recipe::Steps(recipe) => Box::new(Steps::new(recipe.clone(), vu)),
             Recipe::Publish(plan) => {
                 let plan = publish::PublishPlan { seed: self.seed ^ u64::from(vu), ..plan.as_ref().clone() };
                 PublishLoop::new(plan).map_or_else(|_| Box::new(Idle) as Box<dyn Program>, |program| Box::new(program))

@@ -119,7 +119,8 @@ fn plain(
         content_guid: None,
         fetch_with_key: false,
     };
-    let ingredients = Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned() };
+    let materials = Arc::default();
+    let ingredients = Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned(), materials };
     let publish_took = Duration::ZERO;
     let root = "/".to_owned();
     Ok(Session { target, fetch, root, publish: None, ingredients, tls, insecure, publish_took, server: None })
@@ -155,6 +156,7 @@ async fn connect(
         key: Some(server.aim.key.clone()),
         bundle: bundles.publish.as_ref().map(|(bundle, _)| bundle.bytes.clone()).unwrap_or_default(),
         base_path: server.client.server().path().to_owned(),
+        materials: Arc::default(),
     };
     let target =
         Target { content_guid: Some(made.fetch.content.guid.clone()), fetch_with_key: made.fetch.with_key, ..target };

@@ -130,10 +130,9 @@ impl<D: Dial> Vu<D> {
 
     /// Waits on purpose; `None` when the hard stop came first.
     async fn pause(&mut self, pause: Duration) -> Option<()> {
-        let began = self.shared.now();
+        self.shared.recorder.borrow_mut().pause_started(self.shared.now(), self.scenario);
         let waited = self.handle.guard.wait(None, tokio::time::sleep(pause)).await;
-        let now = self.shared.now();
-        self.shared.recorder.borrow_mut().paused(now, self.scenario, now - began);
+        self.shared.recorder.borrow_mut().pause_ended(self.shared.now(), self.scenario);
         match waited {
             Ok(()) | Err(Cancel::Timeout) => Some(()),
             Err(Cancel::Stop) => None,
@@ -146,6 +145,13 @@ impl<D: Dial> Vu<D> {
             let mut recorder = self.shared.recorder.borrow_mut();
             for (name, value) in notes.trends.drain(..) {
                 recorder.trend(now, name, value);
+            }
+        }
+        if !notes.checks.is_empty() {
+            let now = self.shared.now();
+            let mut recorder = self.shared.recorder.borrow_mut();
+            for (name, passed) in notes.checks.drain(..) {
+                recorder.check(now, &name, passed);
             }
         }
         if !notes.events.is_empty() {

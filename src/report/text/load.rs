@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::number::{MISSING, bytes, change, count, duration, maybe, percent, significant};
-use super::{table, what};
+use super::{steps, table, what};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -18,6 +18,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{}\n", verdict(summary, &figures));
     out.push_str(&table(&main_rows(&figures), 2));
+    out.push_str(&steps::steps(summary));
+    out.push_str(&steps::checks(summary));
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
