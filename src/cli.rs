@@ -259,7 +259,12 @@ pub struct LoadArgs {
 #[command(
     after_help = "Example file:\n  [scenarios.fetch]\n  executor = \"constant-vus\"\n  exec = \"fetch\"\n  vus = 20\n  \
                         duration = \"30s\"\n\n  [scenarios.publish]\n  executor = \"constant-vus\"\n  exec = \"publish\"\n  \
-                        duration = \"30s\""
+                        duration = \"30s\"\n\nSteps of your own (scenarios/ has more):\n  [scenarios.browse]\n  \
+                        executor = \"constant-vus\"\n  exec = \"browse\"\n  vus = 5\n  duration = \"30s\"\n\n  \
+                        [[steps.browse]]\n  name = \"list\"\n  get = \"/stocks/\"\n  extract = { ticker = { json = \
+                        \"$.tickers[*]\", pick = \"random\" } }\n  think = \"1s\"\n\n  [[steps.browse]]\n  name = \
+                        \"one\"\n  get = \"/stocks/${ticker}\"\n  checks = [{ name = \"has a price\", json = \
+                        \"$.price\", above = 0 }]"
 )]
 pub struct RunFileArgs {
     /// The scenario file.

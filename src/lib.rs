@@ -24,6 +24,7 @@ pub mod scenario;
 pub mod schedule;
 pub mod secret;
 pub mod stats;
+pub mod steps;
 pub mod summary;
 pub mod units;
 pub mod window;

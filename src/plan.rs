@@ -3,12 +3,15 @@
 //! Complete before the first request, and serialisable: `plan.json` in the run directory, later what a generator on
 //! another machine is handed. Holds no key. Knows no clock and no runtime.
 
+mod steps;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use self::steps::{DataPlan, StepList, StepsPlan};
 pub use crate::schedule::{Executor, Spacing, Stage};
 pub use crate::units::seconds;
 
@@ -108,6 +111,8 @@ pub enum ProgramPlan {
     Fetch(FetchPlan),
     /// Publishes a bundle to the server again and again.
     Publish(PublishPlan),
+    /// Runs lists of steps.
+    Steps(StepsPlan),
 }
 
 /// A fetch and what its response must be.
@@ -180,10 +185,16 @@ impl Plan {
         self.scenarios[..scenario].iter().map(|s| s.steps.len()).sum()
     }
 
-    /// Whether a scenario fetches.
+    /// Whether a scenario fetches: the content item alone, or step by step.
     #[must_use]
     pub fn fetches(&self, scenario: usize) -> bool {
-        self.scenarios.get(scenario).is_some_and(|s| matches!(s.program, ProgramPlan::Fetch(_)))
+        self.scenarios.get(scenario).is_some_and(|s| !matches!(s.program, ProgramPlan::Publish(_)))
+    }
+
+    /// Whether a scenario runs lists of steps; then an iteration may be several requests.
+    #[must_use]
+    pub fn has_steps(&self, scenario: usize) -> bool {
+        self.scenarios.get(scenario).is_some_and(|s| matches!(s.program, ProgramPlan::Steps(_)))
     }
 
     /// Whether a scenario publishes.

@@ -43,6 +43,8 @@ pub struct Recorder {
     in_flight: Vec<u64>,
     iterating: Vec<u64>,
     vus: Vec<u64>,
+    /// VUs that wait on purpose.
+    pausing: Vec<u64>,
     /// Up to when the VUs' time is integrated.
     integrated: Duration,
     nodes: Vec<String>,
@@ -61,6 +63,7 @@ impl Recorder {
             in_flight: vec![0; series],
             iterating: vec![0; scenarios],
             vus: vec![0; scenarios],
+            pausing: vec![0; scenarios],
             integrated: Duration::ZERO,
             nodes: Vec::new(),
         }
@@ -187,10 +190,18 @@ impl Recorder {
         self.window.series[series].response_time.record(response);
     }
 
-    /// A VU waited on purpose.
-    pub fn paused(&mut self, now: Duration, scenario: usize, pause: Duration) {
+    /// A VU begins to wait on purpose. Its time is counted where it passes, not where the wait ends.
+    pub fn pause_started(&mut self, now: Duration, scenario: usize) {
         self.roll(now);
-        self.window.scenarios[scenario].pause_ns += pause.as_nanos();
+        self.integrate(now);
+        self.pausing[scenario] += 1;
+    }
+
+    /// A VU waits no longer.
+    pub fn pause_ended(&mut self, now: Duration, scenario: usize) {
+        self.roll(now);
+        self.integrate(now);
+        self.pausing[scenario] -= 1;
     }
 
     /// A VU becomes active.
@@ -215,6 +226,15 @@ impl Recorder {
         }
         if let Some(trend) = self.window.trends.get_mut(name) {
             trend.record(value);
+        }
+    }
+
+    /// A response passed a check, or did not.
+    pub fn check(&mut self, now: Duration, name: &str, passed: bool) {
+        self.roll(now);
+        match self.window.checks.get_mut(name) {
+            Some(check) => check.count(passed),
+            None => self.window.checks.entry(name.to_owned()).or_default().count(passed),
         }
     }
 
@@ -283,6 +303,7 @@ impl Recorder {
         self.integrated = self.integrated.max(now);
         for (at, scenario) in self.window.scenarios.iter_mut().enumerate() {
             scenario.vu_time_ns += passed * u128::from(self.vus[at]);
+            scenario.pause_ns += passed * u128::from(self.pausing[at]);
         }
     }
 }
@@ -332,10 +353,14 @@ mod tests {
         let mut recorder = Recorder::new(1, 1);
         recorder.vu_started(ms(250), 0);
         recorder.vu_started(ms(500), 0);
+        recorder.pause_started(ms(600), 0);
+        recorder.pause_ended(ms(1400), 0);
         recorder.vu_stopped(ms(1500), 0);
         let windows = recorder.finish(ms(2000));
         let vu_ms: Vec<u128> = windows.iter().map(|(_, w)| w.scenarios[0].vu_time_ns / 1_000_000).collect();
         assert_eq!(vu_ms, [750 + 500, 1000 + 500, 0]);
+        let pause_ms: Vec<u128> = windows.iter().map(|(_, w)| w.scenarios[0].pause_ns / 1_000_000).collect();
+        assert_eq!(pause_ms, [400, 400, 0]);
         assert_eq!(windows[0].1.scenarios[0].vus, 2);
     }
 

@@ -3,8 +3,10 @@
 //! Made from windows, live or from a run directory: the same code, the same result. Knows no clock and no runtime.
 
 mod figures;
+mod steps;
 
 pub use figures::{Figures, NodeFigures, PublishFigures};
+pub use steps::{StepFigures, steps};
 
 use serde::{Deserialize, Serialize};
 

@@ -174,6 +174,36 @@ impl SeriesWindow {
     }
 }
 
+/// How often responses passed a check. There are as many checks as the plan has names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckWindow {
+    /// Responses that passed.
+    pub passes: u64,
+    /// Responses that did not, and requests without a response.
+    pub fails: u64,
+}
+
+impl CheckWindow {
+    /// Counts one response.
+    pub fn count(&mut self, passed: bool) {
+        *if passed { &mut self.passes } else { &mut self.fails } += 1;
+    }
+
+    /// Adds other counts of the same check.
+    pub fn merge(&mut self, other: &CheckWindow) {
+        self.passes += other.passes;
+        self.fails += other.fails;
+    }
+
+    /// Share of the responses that passed (k6's `checks`).
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        let all = self.passes + self.fails;
+        (all > 0).then(|| self.passes as f64 / all as f64)
+    }
+}
+
 /// Figures of one scenario in one window.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -256,6 +286,9 @@ pub struct Window {
     /// Named durations that span several exchanges, such as the phases of a publish.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub trends: BTreeMap<String, Latency>,
+    /// Checks by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub checks: BTreeMap<String, CheckWindow>,
     /// The generator's own health.
     pub generator: GeneratorWindow,
 }
@@ -287,6 +320,14 @@ impl Window {
         }
         for (name, latency) in &other.trends {
             self.trends.entry(name.clone()).or_default().merge(latency);
+        }
+        for (name, check) in &other.checks {
+            match self.checks.get_mut(name) {
+                Some(mine) => mine.merge(check),
+                None => {
+                    self.checks.insert(name.clone(), *check);
+                }
+            }
         }
         self.generator.merge(&other.generator);
     }
@@ -400,6 +441,7 @@ mod tests {
             for (series, us, ok, node) in requests {
                 let s = &mut window.series[usize::from(series)];
                 s.requests.scheduled += 1;
+                window.checks.entry(format!("c{node}")).or_default().count(ok);
                 let node = s.nodes.entry(format!("n{node}")).or_default();
                 if ok {
                     s.requests.end(Ended::Completed);

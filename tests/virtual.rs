@@ -305,6 +305,7 @@ fn statuses_and_bodies_are_checked_and_failures_are_kept_apart() {
         statuses: vec![200],
         body_contains: Some(Bytes::from_static(br#""ticker":"AAPL""#)),
         content_type: None,
+        ..Expect::default()
     };
     let programs: Arc<dyn Programs> = Arc::new(Fetches { timeout: Duration::from_secs(4), expect });
     let seconds = run_to_end(plan(1, 4, 1), &pipe, &programs);

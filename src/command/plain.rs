@@ -58,7 +58,8 @@ pub(super) async fn prepare(
         content_guid: None,
         fetch_with_key: false,
     };
-    let ingredients = Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned() };
+    let ingredients =
+        Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned(), materials: Arc::default() };
     let publish_took = Duration::ZERO;
     let root = "/".to_owned();
     Ok(Session {

@@ -16,7 +16,9 @@ use crate::plan::{FetchPlan, Plan, ProgramPlan, PublishPlan};
 use crate::posit_connect::journal::description;
 use crate::posit_connect::provision::Access;
 use crate::posit_connect::publish::{self, PublishInto, PublishLoop, PublishSeries, PublishTimeouts};
+use crate::scenario::steps::StepFile;
 use crate::secret::ApiKey;
+use crate::steps::{self, Steps};
 
 /// Names of the publish loop's steps, in the order of [`PublishSeries`].
 pub(super) const PUBLISH_STEPS: [&str; 7] = ["create", "upload", "deploy", "task", "first_response", "prune", "delete"];
@@ -31,6 +33,8 @@ pub(super) struct Ingredients {
     pub(super) bundle: Bytes,
     /// The path that every request to the server begins with.
     pub(super) base_path: String,
+    /// Data and files of steps.
+    pub(super) materials: Arc<StepFile>,
 }
 
 /// Ready to make programs; everything that can be wrong was found out.
@@ -42,6 +46,7 @@ pub(super) struct Kitchen {
 enum Recipe {
     Fetch(Box<Exchange>),
     Publish(Box<publish::PublishPlan>),
+    Steps(Arc<steps::Recipe>),
 }
 
 impl Kitchen {
@@ -63,10 +68,23 @@ impl Kitchen {
                     PublishLoop::new(recipe.clone())?;
                     Recipe::Publish(Box::new(recipe))
                 }
+                ProgramPlan::Steps(steps) => {
+                    let given = step_ingredients(plan, at, first, ingredients)?;
+                    let recipe = steps::Recipe::new(steps, &given);
+                    let recipe = recipe.with_context(|| format!("scenario {:?}", scenario.name))?;
+                    Recipe::Steps(Arc::new(recipe))
+                }
             });
         }
         Ok(Arc::new(Kitchen { scenarios, seed: plan.seed }))
     }
+}
+
+fn headers(agent: &str) -> anyhow::Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_str(agent).context("the user agent cannot be sent")?);
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    Ok(headers)
 }
 
 /// The exchange of a fetch: what its VUs make again and again.
@@ -77,9 +95,7 @@ pub(super) fn exchange(
     agent: &str,
 ) -> anyhow::Result<Exchange> {
     let target: Uri = fetch.path.parse().with_context(|| format!("{:?} is no path", fetch.path))?;
-    let mut headers = HeaderMap::new();
-    headers.insert(USER_AGENT, HeaderValue::from_str(agent).context("the user agent cannot be sent")?);
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    let mut headers = headers(agent)?;
     if fetch.with_key {
         let key = key.ok_or_else(|| anyhow!("there is no key to fetch with"))?;
         headers.insert(AUTHORIZATION, key.authorization());
@@ -88,9 +104,26 @@ pub(super) fn exchange(
         statuses: fetch.statuses.clone(),
         body_contains: fetch.body_contains.clone().map(Bytes::from),
         content_type: fetch.content_type.clone(),
+        follow: false,
     };
     let request = Request { method: Method::GET, target, headers, body: Bytes::new() };
     Ok(Exchange { series, request, expect, keep_body: 0, timeout: fetch.timeout })
+}
+
+fn step_ingredients(plan: &Plan, scenario: usize, first: u16, given: &Ingredients) -> anyhow::Result<steps::Given> {
+    let mut origin = plan.target.url.clone();
+    origin.set_path("/");
+    let data = given.materials.data.iter().map(|(name, data)| (name.clone(), data.set.clone()));
+    Ok(steps::Given {
+        headers: headers(&plan.http.user_agent)?,
+        key: given.key.as_ref().map(ApiKey::authorization),
+        origin,
+        data: data.collect(),
+        files: given.materials.files.clone(),
+        first,
+        scenario: plan.scenarios[scenario].name.clone(),
+        seed: plan.seed ^ ((scenario as u64) << 32),
+    })
 }
 
 fn publish_recipe(
@@ -147,6 +180,7 @@ impl Programs for Kitchen {
     fn program(&self, scenario: usize, vu: u32) -> Box<dyn Program> {
         match &self.scenarios[scenario] {
             Recipe::Fetch(fetch) => Box::new(Fetch::new(Rc::new(fetch.as_ref().clone()))),
+            Recipe::Steps(recipe) => Box::new(Steps::new(recipe.clone(), vu)),
             Recipe::Publish(plan) => {
                 let plan = publish::PublishPlan { seed: self.seed ^ u64::from(vu), ..plan.as_ref().clone() };
                 PublishLoop::new(plan).map_or_else(|_| Box::new(Idle) as Box<dyn Program>, |program| Box::new(program))

@@ -41,7 +41,7 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let made = (&args.run.content, &args.run.engine);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let session = made.inspect_err(|_| place.forget_if_empty())?;
-    let ramped = both(args, session, (&place, &mut log), then_load, (&mut view, &mut signals)).await?;
+    let ramped = Box::pin(both(args, session, (&place, &mut log), then_load, (&mut view, &mut signals))).await?;
     deliver(&ramped, &baselines, &place.directory, args, &view)?;
     let load = ramped.load.as_ref().map_or(Exit::Pass, |(summary, _)| verdict(summary));
     Ok(match ramp_verdict(&ramped.ramp) {

@@ -17,7 +17,7 @@ use crate::capacity::search::Search;
 use crate::cli::{EngineArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::host::{self, Environment};
-use crate::plan::{self, Executor, FetchPlan, HttpPlan, Plan, ProgramPlan, ScenarioPlan};
+use crate::plan::{self, Executor, FetchPlan, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepsPlan};
 use crate::rundir;
 use crate::summary::{Figures, RunState, Summary};
 
@@ -64,6 +64,8 @@ pub(super) enum Work {
     FetchPath { path: Option<String>, expect_body: Option<String> },
     /// Publishes.
     Publish,
+    /// Runs lists of steps; roots, time-out and key are the session's.
+    Steps(Box<StepsPlan>),
 }
 
 /// One scenario of a run.
@@ -149,6 +151,16 @@ fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
             }
             fetch.body_contains = expect_body.clone().or(fetch.body_contains);
             (vec![FETCH.to_owned()], ProgramPlan::Fetch(fetch))
+        }
+        Work::Steps(steps) => {
+            let steps = StepsPlan {
+                content_root: session.root.clone(),
+                server_root: format!("{}/", session.ingredients.base_path.trim_end_matches('/')),
+                with_key: session.fetch.with_key,
+                timeout: session.fetch.timeout,
+                ..steps.as_ref().clone()
+            };
+            (steps.series(), ProgramPlan::Steps(steps))
         }
         Work::Publish => (PUBLISH_STEPS.map(str::to_owned).to_vec(), ProgramPlan::Publish(session.publish.clone()?)),
     };

@@ -1,5 +1,7 @@
 //! `connect-bench run FILE`: a scenario file.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -14,14 +16,17 @@ use super::target::{self, Aim};
 use super::view::View;
 use crate::cli::RunFileArgs;
 use crate::exit::Exit;
-use crate::plan::Executor;
-use crate::scenario::{self, Exec, LoadTest};
+use crate::plan::{DataPlan, Executor, StepList, StepsPlan};
+use crate::scenario::{self, Exec, LoadTest, Scenario};
 
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     let baselines = output::baselines(&args.baseline)?;
     let load_test = read(args)?;
+    // Posit's documented figures are of another workload than steps of one's own, unless somebody asks for them.
+    let own = load_test.scenarios.values().any(|scenario| !scenario.exec.lists().is_empty());
+    let baselines = if own && args.baseline.is_empty() { Vec::new() } else { baselines };
     let shape = shape(&load_test);
     check_files(load_test.scenarios.values().map(|s| s.vus).sum())?;
     let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
@@ -37,6 +42,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let made = (&content, &args.run.engine);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
+    session.ingredients.materials = Arc::new(load_test.steps);
     let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
     let summary = conclude(ran, session, &mut log, (&mut view, &mut signals)).await?;
     deliver(&summary, &baselines, &place.directory, &args.run.output, &view)?;
@@ -47,11 +53,38 @@ fn read(args: &RunFileArgs) -> Result<LoadTest, Failure> {
     let name = args.file.display().to_string();
     let text = std::fs::read_to_string(&args.file).with_context(|| format!("{name}: cannot be read"));
     let text = text.map_err(Failure::invalid)?;
-    scenario::read(&text).with_context(|| name).map_err(Failure::invalid)
+    let directory = args.file.parent().unwrap_or(Path::new("."));
+    scenario::read_in(&text, directory).with_context(|| name).map_err(Failure::invalid)
+}
+
+/// What of the plan of a scenario's steps is known before there is a session.
+fn steps(load_test: &LoadTest, scenario: &Scenario, lists: &[(String, u32)]) -> StepsPlan {
+    let list = |(name, weight): &(String, u32)| {
+        let steps = load_test.steps.lists.get(name).cloned().unwrap_or_default();
+        StepList { name: name.clone(), weight: *weight, steps }
+    };
+    let lists: Vec<StepList> = lists.iter().map(list).collect();
+    let data = load_test.steps.data.iter().map(|(name, data)| DataPlan {
+        name: name.clone(),
+        file: data.file.clone(),
+        order: data.order,
+        columns: data.set.columns.clone(),
+        rows: data.set.rows.len(),
+    });
+    StepsPlan {
+        lists,
+        env: load_test.env(scenario),
+        data: data.collect(),
+        tags: scenario.tags.clone(),
+        content_root: String::new(),
+        server_root: String::new(),
+        with_key: false,
+        timeout: Duration::ZERO,
+    }
 }
 
 fn shape(load_test: &LoadTest) -> Shape {
-    let slot = |(name, scenario): (&String, &scenario::Scenario)| Slot {
+    let slot = |(name, scenario): (&String, &Scenario)| Slot {
         name: name.clone(),
         executor: Executor::ConstantVus {
             vus: scenario.vus,
@@ -62,9 +95,10 @@ fn shape(load_test: &LoadTest) -> Shape {
         graceful_stop: scenario.graceful_stop,
         pacing: Duration::ZERO,
         tags: std::collections::BTreeMap::new(),
-        work: match scenario.exec {
+        work: match &scenario.exec {
             Exec::Fetch => Work::FetchPath { path: scenario.path.clone(), expect_body: scenario.expect_body.clone() },
             Exec::Publish => Work::Publish,
+            Exec::Steps(lists) => Work::Steps(Box::new(steps(load_test, scenario, lists))),
         },
     };
     Shape {

@@ -134,6 +134,7 @@ async fn connect(
         key: Some(server.aim.key.clone()),
         bundle: bundles.publish.as_ref().map(|(bundle, _)| bundle.bytes.clone()).unwrap_or_default(),
         base_path: server.client.server().path().to_owned(),
+        materials: Arc::default(),
     };
     let fetch = fetch_plan(&made, content, engine);
     let guid = Some(made.fetch.content.guid.clone());

@@ -4,9 +4,11 @@
 //! state machine, tested by feeding it outcomes.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::LOCATION;
 use http::{HeaderMap, Method, Uri};
 
 use crate::outcome::{Ended, Phases};
@@ -37,6 +39,22 @@ pub struct Expect {
     pub body_contains: Option<Bytes>,
     /// Media type that the response must have, without parameters, in lower case.
     pub content_type: Option<String>,
+    /// A redirect is completed whatever else is expected, because the program follows it.
+    pub follow: bool,
+}
+
+impl Expect {
+    /// Whether a response is a redirect that the program follows.
+    #[must_use]
+    pub fn is_followed(&self, status: u16, headers: &HeaderMap) -> bool {
+        self.follow && is_redirect(status) && headers.contains_key(LOCATION)
+    }
+}
+
+/// The statuses that send a client on to another place.
+#[must_use]
+pub fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
 /// One exchange that a program asks for.
@@ -91,6 +109,8 @@ pub struct Notes {
     pub trends: Vec<(&'static str, Duration)>,
     /// Things that happened, for `events.ndjson`.
     pub events: Vec<serde_json::Value>,
+    /// Checks by name, and whether the response passed. The names are the plan's.
+    pub checks: Vec<(Arc<str>, bool)>,
 }
 
 /// What a VU does, iteration after iteration.

@@ -55,9 +55,8 @@ impl Handle {
     /// Waits for `future`, but not beyond the hard stop, nor once it is to leave.
     async fn unless_leaving<F: Future>(&self, future: F) {
         let mut future = pin!(future);
-        let either = poll_fn(|cx| {
-            if self.leaving.get() { Poll::Ready(()) } else { future.as_mut().poll(cx).map(|_| ()) }
-        });
+        let either =
+            poll_fn(|cx| if self.leaving.get() { Poll::Ready(()) } else { future.as_mut().poll(cx).map(|_| ()) });
         // The hard stop is noticed by whoever asks next.
         let _ = self.guard.wait(None, either).await;
     }
@@ -159,9 +158,9 @@ impl<D: Dial> Vu<D> {
         let rest = (began + self.course.plan().pacing).saturating_sub(now);
         if !rest.is_zero() && self.goes_on() {
             let until = (Instant::now() + rest).min(self.course.ends());
+            shared.recorder.borrow_mut().pause_started(now, scenario);
             self.handle.unless_leaving(tokio::time::sleep_until(until)).await;
-            let rested = shared.now();
-            shared.recorder.borrow_mut().paused(rested, scenario, rested - now);
+            shared.recorder.borrow_mut().pause_ended(shared.now(), scenario);
         }
     }
 
@@ -222,10 +221,9 @@ impl<D: Dial> Vu<D> {
 
     /// Waits on purpose; `None` when the hard stop came first.
     async fn pause(&mut self, pause: Duration) -> Option<()> {
-        let began = self.shared().now();
+        self.shared().recorder.borrow_mut().pause_started(self.shared().now(), self.course.scenario);
         let waited = self.handle.guard.wait(None, tokio::time::sleep(pause)).await;
-        let now = self.shared().now();
-        self.shared().recorder.borrow_mut().paused(now, self.course.scenario, now - began);
+        self.shared().recorder.borrow_mut().pause_ended(self.shared().now(), self.course.scenario);
         match waited {
             Ok(()) | Err(Cancel::Timeout) => Some(()),
             Err(Cancel::Stop) => None,
@@ -239,6 +237,14 @@ impl<D: Dial> Vu<D> {
             let mut recorder = shared.recorder.borrow_mut();
             for (name, value) in notes.trends.drain(..) {
                 recorder.trend(now, name, value);
+            }
+        }
+        if !notes.checks.is_empty() {
+            let shared = self.shared();
+            let now = shared.now();
+            let mut recorder = shared.recorder.borrow_mut();
+            for (name, passed) in notes.checks.drain(..) {
+                recorder.check(now, &name, passed);
             }
         }
         if !notes.events.is_empty() {

@@ -235,6 +235,9 @@ impl<D: Dial> Client<D> {
 
     fn check(&self, expect: &Expect, attempt: &Attempt) -> Ended {
         let status = attempt.status.unwrap_or(0);
+        if attempt.headers.as_ref().is_some_and(|headers| expect.is_followed(status, headers)) {
+            return Ended::Completed;
+        }
         let accepted = match expect.statuses.as_slice() {
             [] => (200..400).contains(&status),
             statuses => statuses.contains(&status),

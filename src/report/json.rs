@@ -3,6 +3,8 @@
 //! Stable from the first release: fields are added, never renamed or removed. `schemas/` has their JSON Schemas, and a
 //! test holds real output against them. A figure without data is `null`, never zero.
 
+mod steps;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,6 +19,7 @@ use crate::plan::Target;
 use crate::stats::Interval;
 use crate::summary::{Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
 use crate::window::Counts;
+use steps::{CheckDocument, SeriesDocument};
 
 /// Version of both documents.
 pub const SCHEMA: u32 = 1;
@@ -134,6 +137,10 @@ pub struct LoadDocument {
     pub generator: GeneratorDocument,
     /// By node, where nodes can be told apart.
     pub nodes: Vec<NodeFigures>,
+    /// Every step of every scenario, in the measured part.
+    pub steps: Vec<SeriesDocument>,
+    /// Every check, in the measured part.
+    pub checks: Vec<CheckDocument>,
     /// The run directory.
     pub run_dir: String,
     /// What we made on the server and could not remove.
@@ -340,6 +347,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         baselines_note: baseline::NOTE,
         generator: GeneratorDocument::of(&summary.generator, invalid),
         nodes: figures.nodes.clone(),
+        steps: steps::steps(summary),
+        checks: steps::checks(summary),
         run_dir: run_dir.display().to_string(),
         left_behind: summary.left_behind.clone(),
     }

@@ -2,6 +2,7 @@
 
 mod load;
 mod ramp;
+mod steps;
 
 pub use load::load;
 pub use ramp::ramp;

@@ -113,7 +113,7 @@ impl Figures {
             error_rate: (judged > 0).then(|| requests.failed as f64 / judged as f64),
             error_rate_upper: (judged > 0).then(|| failure_rate_upper_95(requests.failed, judged)),
             errors: all.errors,
-            cycle_ms: (fetch_per_s > 0.0).then(|| vus / fetch_per_s * 1000.0),
+            cycle_ms: cycle_ms(summary, vus, fetch_per_s, seconds),
             little: little(summary, &fetch, vus, seconds),
             publish: publish(summary),
             nodes: nodes(&fetch, seconds),
@@ -178,6 +178,17 @@ fn fetching(summary: &Summary) -> ScenarioWindow {
         }
     }
     all
+}
+
+/// N/X by iteration, which is one request unless there are steps.
+fn cycle_ms(summary: &Summary, vus: f64, fetch_per_s: f64, seconds: f64) -> Option<f64> {
+    let steps = summary.plan.fetch_scenarios().any(|scenario| summary.plan.has_steps(scenario));
+    let per_s = match steps {
+        true if seconds > 0.0 => fetching(summary).iterations.completed as f64 / seconds,
+        true => 0.0,
+        false => fetch_per_s,
+    };
+    (per_s > 0.0).then(|| vus / per_s * 1000.0)
 }
 
 fn fetching_vus(summary: &Summary) -> f64 {

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{table, what, wrap};
+use super::{steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -26,6 +26,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
             "  Latencies are service times at this many VUs: a closed model has no schedule to be late for.\n",
         );
     }
+    out.push_str(&steps::steps(summary));
+    out.push_str(&steps::checks(summary));
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));

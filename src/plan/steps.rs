@@ -1,0 +1,78 @@
+//! The plan of a scenario that runs lists of steps.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::seconds;
+use crate::scenario::data::Order;
+use crate::scenario::steps::Step;
+
+/// Lists of steps, and what their variables are made of. Holds no key; contents of data and other files are beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepsPlan {
+    /// At least one; each iteration runs one of them, chosen by weight.
+    pub lists: Vec<StepList>,
+    /// `${env.NAME}`.
+    pub env: BTreeMap<String, String>,
+    /// What `${name.column}` is taken from.
+    pub data: Vec<DataPlan>,
+    /// Stand beside the scenario's figures.
+    pub tags: BTreeMap<String, String>,
+    /// What URLs that begin with `/` are below: the content item. Ends with `/`.
+    pub content_root: String,
+    /// What `server:/` stands for. Ends with `/`.
+    pub server_root: String,
+    /// Whether requests to the content item carry the key where a step does not say.
+    pub with_key: bool,
+    /// Time-out of one request where a step does not say.
+    #[serde(with = "seconds")]
+    pub timeout: Duration,
+}
+
+/// A list of steps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepList {
+    /// Its name.
+    pub name: String,
+    /// How often it is chosen, as a share of all weights.
+    pub weight: u32,
+    /// From the first to the last.
+    pub steps: Vec<Step>,
+}
+
+/// A data file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataPlan {
+    /// Its name in variables.
+    pub name: String,
+    /// The file, as it was written.
+    pub file: String,
+    /// Which row an iteration takes.
+    pub order: Order,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// Number of rows.
+    pub rows: usize,
+}
+
+impl StepsPlan {
+    /// The names of the series: those of the steps, with their list where there are several.
+    #[must_use]
+    pub fn series(&self) -> Vec<String> {
+        let name = |list: &StepList, step: &Step| match self.lists.len() {
+            1 => step.name.clone(),
+            _ => format!("{}/{}", list.name, step.name),
+        };
+        self.lists.iter().flat_map(|list| list.steps.iter().map(move |step| name(list, step))).collect()
+    }
+
+    /// The steps in the order of the series.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.lists.iter().flat_map(|list| &list.steps)
+    }
+}

@@ -1,0 +1,59 @@
+//! Figures of each step.
+
+use std::collections::BTreeMap;
+
+use super::Summary;
+use crate::plan::ProgramPlan;
+use crate::window::SeriesWindow;
+
+/// One step of a scenario in the measured part of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepFigures<'a> {
+    /// Name of the scenario.
+    pub scenario: &'a str,
+    /// Name of the step.
+    pub step: String,
+    /// k6's group, where the step has one.
+    pub group: Option<&'a str>,
+    /// Tags of the scenario and of the step, which go before those.
+    pub tags: BTreeMap<&'a str, &'a str>,
+    /// Whether the scenario fetches.
+    pub fetches: bool,
+    /// Completed requests per second.
+    pub per_s: f64,
+    /// Failed / (failed + completed).
+    pub error_rate: Option<f64>,
+    /// Everything that was measured.
+    pub window: &'a SeriesWindow,
+}
+
+/// The steps of a run, in the plan's order.
+#[must_use]
+pub fn steps(summary: &Summary) -> Vec<StepFigures<'_>> {
+    let (plan, seconds) = (&summary.plan, summary.steady.seconds());
+    let mut all = Vec::new();
+    for (at, series) in plan.series().into_iter().enumerate() {
+        let Some(window) = summary.steady.series.get(at) else { continue };
+        let scenario = &plan.scenarios[series.scenario];
+        let (mut group, mut tags) = (None, BTreeMap::new());
+        if let ProgramPlan::Steps(steps) = &scenario.program {
+            let step = steps.steps().nth(at - plan.first_series(series.scenario));
+            group = step.and_then(|step| step.group.as_deref());
+            let of_step = step.map(|step| &step.tags).into_iter().flatten();
+            tags = steps.tags.iter().chain(of_step).map(|(name, tag)| (name.as_str(), tag.as_str())).collect();
+        }
+        let requests = &window.requests;
+        let judged = requests.completed + requests.failed;
+        all.push(StepFigures {
+            scenario: &scenario.name,
+            step: series.step,
+            group,
+            tags,
+            fetches: plan.fetches(series.scenario),
+            per_s: if seconds > 0.0 { requests.completed as f64 / seconds } else { 0.0 },
+            error_rate: (judged > 0).then(|| requests.failed as f64 / judged as f64),
+            window,
+        });
+    }
+    all
+}
