@@ -8,7 +8,7 @@ use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, deliver};
 use super::output;
-use super::run::{Place, Shape, Slot, Work, check_files, execute, verdict};
+use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::target::{self, Aim};
 use super::view::View;
@@ -20,6 +20,7 @@ use crate::scenario::{self, Exec, LoadTest};
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
+    check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
     let load_test = read(args)?;
     let shape = shape(&load_test);
