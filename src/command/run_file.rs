@@ -10,7 +10,7 @@ use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, deliver};
 use super::output;
-use super::run::{Place, Shape, Slot, Work, check_files, execute, verdict};
+use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::target::{self, Aim};
 use super::view::View;
@@ -22,6 +22,7 @@ use crate::scenario::{self, Exec, LoadTest, Scenario};
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
+    check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
     let load_test = read(args)?;
     // Posit's documented figures are of another workload than steps of one's own, unless somebody asks for them.

@@ -203,13 +203,15 @@ fn little(summary: &Summary, fetch: &SeriesWindow, vus: f64, seconds: f64) -> Op
         return None;
     }
     let busy_ns = fetch.duration.sum_ns() + fetch.failed_duration.sum_ns() + fetch.blocked.sum_ns();
-    let mean_s = busy_ns as f64 / 1e9 / ended as f64;
-    // Requests under way at an edge of the measured time lie half outside it on average: counted whole where they ended
-    // in it, and not at all where they ended after it.
-    let edges = fetch.requests.carried_out as f64 - fetch.requests.carried_in as f64;
-    let mean_s = mean_s * (1.0 + 0.5 * edges / ended as f64);
-    let pacing_s = fetching(summary).pause_ns as f64 / 1e9 / ended as f64;
-    audit(vus, ended as f64 / seconds, mean_s, pacing_s)
+    let ended_n = ended as f64;
+    let mean_s = busy_ns as f64 / 1e9 / ended_n;
+    let pacing_s = fetching(summary).pause_ns as f64 / 1e9 / ended_n;
+    // A request over an edge of the measured time is counted whole where it ended in it, and not at all where it ended
+    // after it. What that can explain is no objection: much in a short run of long requests, next to nothing in a long one.
+    let unexplained = (vus * seconds / ended_n - pacing_s) / mean_s - 1.0;
+    let [before, after] = [fetch.requests.carried_in, fetch.requests.carried_out].map(|n| n as f64 / ended_n);
+    let explained = if unexplained.is_finite() { unexplained.clamp(-before, after) } else { 0.0 };
+    audit(vus, ended_n / seconds, mean_s * (1.0 + explained), pacing_s)
 }
 
 fn publish(summary: &Summary) -> Option<PublishFigures> {

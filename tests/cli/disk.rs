@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Bench, Sandbox, number};
+use crate::support::{Bench, SHORT, Sandbox, number};
 
 /// A file system of its own for a directory, as small as is asked for. Unmounted with it.
 struct SmallDisk(PathBuf);
@@ -49,6 +49,29 @@ async fn a_full_disk_costs_the_seconds_on_disk_and_nothing_else() {
     let report = bench.run(&["report", &run]).await;
     assert_eq!(report.code, Some(0), "{report:#?}");
     assert!(report.stdout.contains("PARTIAL"), "{report:#?}");
+}
+
+/// Bytes of the journal of a finished run before it notes the first deletion.
+fn before_the_first_deletion(run: &Path) -> usize {
+    let journal = std::fs::read_to_string(run.join("journal.ndjson")).unwrap();
+    journal.split_inclusive('\n').take_while(|line| !line.contains("deleted")).map(str::len).sum()
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_written_any_more_does_not_stop_the_clean_up() {
+    let sandbox = Sandbox::quick(&[]).await;
+    let bench = Bench::on(&sandbox);
+    bench.load(&[]).await.passes();
+    let run = bench.runs().pop().unwrap();
+    // A limit for the length of files says no at a byte, which a small disk does only at a page.
+    let limit = before_the_first_deletion(&run) + 10;
+    let fresh = Bench::on(&sandbox);
+    let ended = fresh.limited(limit, &SHORT).end().await;
+    ended.passes();
+    assert_eq!(ended.stderr.matches("the run goes on").count(), 1, "{ended:#?}");
+    let windows = std::fs::read(fresh.runs().pop().unwrap().join("windows.ndjson")).unwrap();
+    assert!(windows.is_empty() || windows.ends_with(b"\n"), "no line is torn");
+    assert!(sandbox.items().await.is_empty(), "{ended:#?}");
 }
 
 #[tokio::test]

@@ -52,6 +52,18 @@ async fn requests_that_the_end_cuts_off_are_counted_on_both_sides() {
     }
 }
 
+/// Requests of 2 s in a run of 7 s: what the end of the measured time cuts off is no fault of the generator's.
+#[tokio::test]
+async fn a_short_run_against_a_slow_server_is_valid() {
+    let sandbox = Sandbox::quick(&["--curve", "1000,2000,1,0", "--demand-cv", "0"]).await;
+    let bench = Bench::on(&sandbox);
+    let flags = ["load", "-u", "4", "-d", "7s", "--warmup", "0s", "--no-publish", "--json"];
+    let document = bench.run(&flags).await.json();
+    let reasons = document["generator"]["reasons"].to_string();
+    assert!(!reasons.contains("Little"), "{document:#}");
+    assert!(number(&document, "/fetch_latency_ms/n") >= 8.0, "{document:#}");
+}
+
 #[tokio::test]
 async fn two_nodes_behind_a_balancer_are_counted_too() {
     let sandbox = Sandbox::quick(&["--profile", "azure-load-balanced"]).await;

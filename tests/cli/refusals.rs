@@ -106,6 +106,7 @@ async fn a_command_line_that_makes_no_sense_is_said_so() {
         (&["load", "-u", "4", "-s", "connect.example.com"], &["https://"]),
         (&["load", "-u", "4", "--api-key", "a\u{e9}"], &["API key"]),
         (&["ramp", "--max-vus", "0"], &["0"]),
+        (&["run", "any.toml", "--timeout", "0s"], &["--timeout"]),
         (&["report"], &["no run is there"]),
     ] {
         bench.run(flags).await.fails(2, words);

@@ -27,7 +27,10 @@ const VARIABLES: [&str; 9] = [
 ];
 
 fn program() -> Command {
-    let mut command = Command::new(PROGRAM);
+    bare(Command::new(PROGRAM))
+}
+
+fn bare(mut command: Command) -> Command {
     for name in VARIABLES {
         command.env_remove(name);
     }
@@ -144,7 +147,18 @@ impl Bench {
     }
 
     pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running<'_> {
-        let mut command = program();
+        self.start_as(program(), arguments)
+    }
+
+    /// The program, where no file may become longer than so many bytes.
+    pub(crate) fn limited<S: AsRef<OsStr>>(&self, bytes: usize, arguments: &[S]) -> Running<'_> {
+        let mut shell = Command::new("sh");
+        // Without the trap the first write beyond the limit would be the end of the process.
+        shell.args(["-c", "trap '' XFSZ && exec prlimit \"$@\"", "sh", &format!("--fsize={bytes}"), PROGRAM]);
+        self.start_as(bare(shell), arguments)
+    }
+
+    fn start_as<S: AsRef<OsStr>>(&self, mut command: Command, arguments: &[S]) -> Running<'_> {
         command.args(arguments).current_dir(self.path()).env("HOME", self.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped());
