@@ -113,8 +113,12 @@ fn start(
     let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
     let mut origin = url.clone();
     origin.set_path("/");
-    let client = move || ClientConfig { origin: origin.clone(), host: header.clone() };
-    let dial = move || -> Result<NetDial, DialFault> { NetDial::new(&host, port, tls.clone()) };
+    let (http1, stamps) = (plan.http.http1_engine, plan.http.kernel_timestamps);
+    let client = move || ClientConfig { origin: origin.clone(), host: header.clone(), http1 };
+    let dial = move || -> Result<NetDial, DialFault> {
+        let dial = NetDial::new(&host, port, tls.clone())?;
+        Ok(if stamps { dial.with_kernel_timestamps() } else { dial })
+    };
     let parts = Parts { dial, client: Arc::new(client), programs };
     Run::start(plan.clone(), &parts).context("the run cannot start").map_err(Failure::from)
 }

@@ -200,8 +200,8 @@ impl<D: Dial> Crew<D> {
         let since_start = now.saturating_duration_since(self.shared.start);
         let mut recorder = self.shared.recorder.borrow_mut();
         recorder.lag(since_start, now.saturating_duration_since(due));
-        if let Some((cpu, wall)) = thread.lap(now) {
-            recorder.cpu(cpu, wall);
+        if let Some((cpu, wall, queued)) = thread.lap(now) {
+            recorder.cpu(cpu, wall, queued);
         }
         drop(recorder);
         self.end_scenarios(now);
@@ -263,8 +263,8 @@ impl<D: Dial> Crew<D> {
     fn finish(self, reports: &UnboundedSender<Report>, thread: &mut ThreadClock) {
         let now = self.shared.now();
         let mut recorder = self.shared.recorder.replace(Recorder::new(0, 0));
-        if let Some((cpu, wall)) = thread.lap(Instant::now()) {
-            recorder.cpu(cpu, wall);
+        if let Some((cpu, wall, queued)) = thread.lap(Instant::now()) {
+            recorder.cpu(cpu, wall, queued);
         }
         send(reports, recorder.finish(now), &mut self.shared.events.borrow_mut());
     }
@@ -280,10 +280,11 @@ fn send(reports: &UnboundedSender<Report>, windows: Vec<(u64, Window)>, events: 
     }
 }
 
-/// CPU and wall time of this thread, lap by lap.
+/// CPU, wall and run-queue time of this thread, lap by lap.
 struct ThreadClock {
     cpu: Duration,
     wall: Instant,
+    queued: Duration,
 }
 
 /// A share of the CPU is worth the name only over some time.
@@ -291,18 +292,19 @@ const LAP: Duration = Duration::from_millis(500);
 
 impl ThreadClock {
     fn now() -> ThreadClock {
-        ThreadClock { cpu: thread_cpu(), wall: Instant::now() }
+        ThreadClock { cpu: thread_cpu(), wall: Instant::now(), queued: crate::host::thread_queued() }
     }
 
-    fn lap(&mut self, now: Instant) -> Option<(Duration, Duration)> {
+    fn lap(&mut self, now: Instant) -> Option<(Duration, Duration, Duration)> {
         let wall = now.saturating_duration_since(self.wall);
         if wall < LAP {
             return None;
         }
-        let cpu = thread_cpu();
-        let used = cpu.saturating_sub(self.cpu);
-        *self = ThreadClock { cpu, wall: now };
-        Some((used, wall))
+        let next = ThreadClock { cpu: thread_cpu(), wall: now, queued: crate::host::thread_queued() };
+        let used = next.cpu.saturating_sub(self.cpu);
+        let queued = next.queued.saturating_sub(self.queued);
+        *self = next;
+        Some((used, wall, queued))
     }
 }
 
