@@ -6,10 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 /// Why latency is shown and not judged.
-pub const NOTE: &str = "Posit's rows do not close under Little's law: 250 VUs / 1270 per second is a cycle of 197 ms, \
-                        documented latency 175 ms (400 / 2716: 147 ms, 134 ms). A generator without overhead cannot \
-                        match rps and latency at once, so rps and errors are judged; cycle time N/X is the figure to \
-                        hold against latency.";
+pub const NOTE: &str = "Posit's rows do not close under Little's law: 250 VUs / 1270 per second is a cycle time of \
+                        197 ms, documented latency 175 ms (400 / 2716: 147 ms, 134 ms). A generator without overhead \
+                        cannot match rps and latency at once, so rps and errors are judged; cycle time N/X is the \
+                        figure to hold against latency.";
 
 /// Change in requests per second that is called a difference: another cloud, version and generator.
 const MIN_EFFECT: f64 = 0.10;

@@ -189,7 +189,7 @@ pub struct OutputArgs {
     /// Also write the result to a file: `.json`, `.txt`. May be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub output: Vec<PathBuf>,
-    /// No progress, no warnings: only the result.
+    /// No progress: only the result, and what must be known of it.
     #[arg(short, long)]
     pub quiet: bool,
     /// Where run directories are made.

@@ -14,6 +14,7 @@ mod drive;
 mod failure;
 mod load;
 mod output;
+mod plain;
 mod programs;
 mod ramp;
 mod report;

@@ -43,7 +43,7 @@ pub fn state(second: &Second) -> GeneratorState {
     let limited = |reason: String| GeneratorState::Limited { reason };
     let busiest = window.generator.busiest_permille as f64 / 1000.0;
     if busiest > BUSY {
-        return limited(format!("a worker thread used {:.0} % of its core", 100.0 * busiest));
+        return limited(format!("a worker thread was busy: {:.0} % of its core", 100.0 * busiest));
     }
     let late = match delay.quantile_ms(0.99) {
         // The kernel says how long responses waited for us: the error itself, not a sign of it.
@@ -54,7 +54,7 @@ pub fn state(second: &Second) -> GeneratorState {
         return limited(reason);
     }
     if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
-        return limited(format!("the hypervisor gave {:.0} % of the CPU to others", 100.0 * steal));
+        return limited(format!("the hypervisor gave the CPU to others: {:.0} % of it", 100.0 * steal));
     }
     let own = |series: &SeriesWindow| -> Option<ErrorKind> {
         series.errors.keys().copied().find(|kind| kind.blame() == Blame::Generator)
@@ -68,17 +68,16 @@ pub fn state(second: &Second) -> GeneratorState {
 /// Why responses that waited for so long at the 99th percentile spoil a second.
 fn delayed(delay_ms: f64, median_ms: f64, generator: &GeneratorWindow) -> Option<String> {
     let queued = generator.queued_ns as f64 / generator.wall_ns.max(1) as f64;
-    // What comes before the first figure tells the reasons apart.
-    let why = if queued > QUEUED { "other processes took the CPU: " } else { "" };
+    let why = if queued > QUEUED { ", because other processes took the CPU" } else { "" };
     (delay_ms > DELAY_MS.max(DELAY_SHARE * median_ms))
-        .then(|| format!("{why}responses waited for us {delay_ms:.1} ms (p99) after they had arrived"))
+        .then(|| format!("responses that had arrived waited for us{why}: p99 {delay_ms:.1} ms"))
 }
 
 /// Why an event loop that was late spoils a second, where the kernel does not say how long responses waited.
 fn lagging(median_ms: f64, generator: &GeneratorWindow) -> Option<String> {
     let allowed = LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * median_ms);
     let lag = generator.lag.quantile_ms(0.9).unwrap_or(0.0);
-    (lag > allowed).then(|| format!("the event loop was {lag:.0} ms late"))
+    (lag > allowed).then(|| format!("the event loop was late: {lag:.0} ms"))
 }
 
 /// The generator's health over the measured part of a run.
@@ -124,8 +123,8 @@ impl Health {
         if let GeneratorState::Limited { reason } = state(second) {
             self.limited_seconds += 1;
             // The figure in a reason differs from second to second; what comes before it does not.
-            let class: String = reason.split(|c: char| c.is_ascii_digit()).next().unwrap_or("").trim().to_owned();
-            *self.reasons.entry(class).or_default() += 1;
+            let class = reason.split_once(": ").map_or(reason.as_str(), |(class, _)| class);
+            *self.reasons.entry(class.to_owned()).or_default() += 1;
         }
         let generator = &second.window.generator;
         self.lag.merge(&generator.lag);
@@ -205,8 +204,8 @@ mod tests {
             GeneratorState::Limited { reason } => reason,
             GeneratorState::Healthy => String::new(),
         };
-        assert!(reason(delayed(1_100, 20, 10)).starts_with("responses waited"));
-        assert!(reason(delayed(11_000, 200, 60)).starts_with("other processes took the CPU"));
+        assert!(reason(delayed(1_100, 20, 10)).contains("waited for us: p99 1.1 ms"));
+        assert!(reason(delayed(11_000, 200, 60)).contains("because other processes took the CPU"));
     }
 
     #[test]

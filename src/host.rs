@@ -41,14 +41,6 @@ impl Environment {
     }
 }
 
-/// Time in which this thread was ready to run and others ran on its core; zero where the system does not say.
-#[must_use]
-pub fn thread_queued() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = stat.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
-}
-
 /// Cores that this process may use; at least one.
 #[must_use]
 pub fn cores() -> usize {

@@ -60,9 +60,39 @@ pub struct PlanFile {
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
-    windows: File,
-    events: File,
+    windows: Lines,
+    events: Lines,
     unsynced: u32,
+}
+
+/// A file of lines that is appended to.
+#[derive(Debug)]
+struct Lines {
+    path: PathBuf,
+    file: File,
+    /// Bytes of the whole lines.
+    length: u64,
+}
+
+impl Lines {
+    fn create(path: PathBuf) -> Result<Lines, RunDirFault> {
+        let file =
+            OpenOptions::new().append(true).create_new(true).open(&path).map_err(fault(&path, "make the file"))?;
+        Ok(Lines { path, file, length: 0 })
+    }
+
+    fn append<T: Serialize>(&mut self, value: &T) -> Result<(), RunDirFault> {
+        let mut line = serde_json::to_vec(value).map_err(|e| content(&self.path, &e))?;
+        line.push(b'\n');
+        // One write per line: a kill leaves at most the last one torn.
+        if let Err(e) = self.file.write_all(&line) {
+            // A full disk takes a part of a line, and the next line must not follow it.
+            let _ = self.file.set_len(self.length);
+            return Err(fault(&self.path, "append")(e));
+        }
+        self.length += line.len() as u64;
+        Ok(())
+    }
 }
 
 /// Lines of `windows.ndjson` between two syncs to the disk: what a power failure can cost, in seconds.
@@ -88,13 +118,9 @@ impl RunDir {
             fs::create_dir_all(parent).map_err(fault(parent, "make the directory"))?;
         }
         fs::create_dir(path).map_err(fault(path, "make the directory"))?;
-        let open = |name: &str| {
-            let file = path.join(name);
-            OpenOptions::new().append(true).create_new(true).open(&file).map_err(fault(&file, "make the file"))
-        };
         Ok(RunDir {
-            windows: open("windows.ndjson")?,
-            events: open("events.ndjson")?,
+            windows: Lines::create(path.join("windows.ndjson"))?,
+            events: Lines::create(path.join("events.ndjson"))?,
             path: path.to_owned(),
             unsynced: 0,
         })
@@ -119,12 +145,11 @@ impl RunDir {
     /// # Errors
     /// Where the disk says no; what was appended before stays readable.
     pub fn append(&mut self, second: &Second) -> Result<(), RunDirFault> {
-        let path = self.path.join("windows.ndjson");
-        append_line(&mut self.windows, &path, second)?;
+        self.windows.append(second)?;
         self.unsynced += 1;
         if self.unsynced >= SYNC_EVERY {
             self.unsynced = 0;
-            self.windows.sync_data().map_err(fault(&path, "sync"))?;
+            self.windows.file.sync_data().map_err(fault(&self.windows.path, "sync"))?;
         }
         Ok(())
     }
@@ -134,7 +159,7 @@ impl RunDir {
     /// # Errors
     /// Where the disk says no.
     pub fn event(&mut self, event: &serde_json::Value) -> Result<(), RunDirFault> {
-        append_line(&mut self.events, &self.path.join("events.ndjson"), event)
+        self.events.append(event)
     }
 
     /// Writes `summary.json`, whole or not at all.
@@ -144,13 +169,6 @@ impl RunDir {
     pub fn write_summary(&self, summary: &Summary) -> Result<(), RunDirFault> {
         write_json(&self.path.join("summary.json"), summary)
     }
-}
-
-fn append_line<T: Serialize>(file: &mut File, path: &Path, value: &T) -> Result<(), RunDirFault> {
-    let mut line = serde_json::to_vec(value).map_err(|e| content(path, &e))?;
-    line.push(b'\n');
-    // One write per line: a kill leaves at most the last one torn.
-    file.write_all(&line).map_err(fault(path, "append"))
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), RunDirFault> {

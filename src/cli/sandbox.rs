@@ -36,7 +36,7 @@ pub struct SandboxArgs {
     /// How many nodes, instead of the profile's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub nodes: Option<u8>,
-    /// What is in front of the nodes, instead of the profile's: none, appgw, alb
+    /// What is in front of the nodes, instead of the profile's (with several nodes appgw): none, appgw, alb
     #[arg(long, value_name = "KIND")]
     pub balancer: Option<BalancerKind>,
     /// Coefficient of variation of the work that requests ask for

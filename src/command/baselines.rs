@@ -1,15 +1,14 @@
 //! `connect-bench baselines`: Posit's documented load-test results.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
-
 use anyhow::Context as _;
 
 use super::failure::Failure;
+use super::output;
 use crate::baseline::{self, Baseline};
 use crate::cli::BaselinesArgs;
 use crate::exit::Exit;
-use crate::report::number::{MISSING, maybe, percent, significant};
+use crate::report::number::{percent, significant};
+use crate::report::text::wrap;
 
 pub(super) fn run(args: &BaselinesArgs) -> Result<Exit, Failure> {
     let known = baseline::documented().context("the built-in baselines")?;
@@ -17,30 +16,29 @@ pub(super) fn run(args: &BaselinesArgs) -> Result<Exit, Failure> {
         serde_json::to_string_pretty(&known.baselines).context("the baselines have no JSON form")? + "\n"
     } else {
         let mut out: String = known.baselines.iter().map(describe).collect();
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "{}", baseline::NOTE);
+        out.push_str(&wrap(baseline::NOTE, "", 0));
         out
     };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    output::print(&text)?;
     Ok(Exit::Pass)
 }
 
 fn describe(b: &Baseline) -> String {
     let nodes = &b.nodes;
-    let vus = b.vus.map_or_else(|| MISSING.to_owned(), |vus| vus.to_string());
-    let errors = b.error_rate.map_or_else(|| MISSING.to_owned(), percent);
-    let caution = b.caution.as_ref().map_or_else(String::new, |caution| format!("  mind: {caution}\n"));
+    let mut figures = vec![format!("{} requests per second", significant(b.requests_per_second))];
+    figures.extend(b.vus.map(|vus| format!("{vus} VUs")));
+    figures.extend(b.fetch_latency_mean_ms.map(|ms| format!("mean latency {} ms", significant(ms))));
+    figures.extend(b.cycle_ms().map(|ms| format!("cycle time N/X {} ms", significant(ms))));
+    figures.extend(b.error_rate.map(|rate| format!("{} errors", percent(rate))));
+    let caution = b.caution.as_ref().map_or_else(String::new, |caution| wrap(caution, "  mind: ", 4));
     format!(
-        "{}\n  {}\n  {} × {} ({} vCPU, {} GiB)\n  {} requests per second at {vus} VUs, mean latency {} ms, cycle N/X {} ms, \
-         {errors} errors\n{caution}\n",
+        "{}\n  {}\n  {} × {} ({} vCPU, {} GiB)\n{}{caution}\n",
         b.id,
         b.title,
         nodes.count,
         nodes.instance,
         nodes.vcpus,
         nodes.memory_gib,
-        significant(b.requests_per_second),
-        maybe(b.fetch_latency_mean_ms),
-        maybe(b.cycle_ms()),
+        wrap(&figures.join(", "), "  ", 2),
     )
 }

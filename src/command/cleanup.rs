@@ -1,13 +1,12 @@
 //! `connect-bench cleanup`: remove from the server what killed runs left on it.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 
 use super::failure::Failure;
-use super::target;
+use super::{output, target};
 use crate::cli::CleanupArgs;
 use crate::exit::Exit;
 use crate::host::Environment;
@@ -17,16 +16,16 @@ use crate::posit_connect::journal::JOURNAL;
 
 pub(super) async fn run(args: &CleanupArgs) -> Result<Exit, Failure> {
     let config = target::connect(&args.server)?;
-    let client = Client::new(config).map_err(Failure::unreachable)?;
+    let client = Client::new(config).map_err(Failure::api)?;
     let options =
         CleanupOptions { dry_run: args.dry_run, older_than: args.older_than, now: Environment::now().started };
-    let report = cleanup(&client, &journals(args), &options).await.map_err(Failure::unreachable)?;
+    let report = cleanup(&client, &journals(args), &options).await.map_err(Failure::api)?;
     let text = if args.json {
         serde_json::to_string_pretty(&report).context("the result has no JSON form")? + "\n"
     } else {
         text(&report, args.dry_run)
     };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    output::print(&text)?;
     Ok(if report.failed.is_empty() { Exit::Pass } else { Exit::CleanupIncomplete })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use url::Url;
 
 use super::failure::Failure;
 use super::signals::Signals;
@@ -12,19 +13,20 @@ use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Search};
 use crate::engine::run::{Delivery, Parts, Run};
 use crate::engine::worker::{Order, Programs};
-use crate::exit::Exit;
 use crate::generator;
 use crate::histogram::Latency;
 use crate::host::{Environment, Monitor};
 use crate::http::dial::NetDial;
 use crate::http::{ClientConfig, DialFault};
-use crate::plan::Plan;
+use crate::plan::{Http1Engine, Plan};
 use crate::rundir::{PlanFile, RunDir};
 use crate::summary::{self, Builder, RunState, Summary};
 use crate::window::Second;
 
 /// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
 const GONE_AFTER: u32 = 30;
+/// So many of them at the end of a load test, and it ended without the server.
+const GONE_AT_END: u32 = 3;
 
 /// What a run is made of.
 pub(super) struct Job {
@@ -79,7 +81,7 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
         builder: Builder::new((*plan).clone(), environment),
         monitor: Monitor::new(),
         steps_logged: 0,
-        silent: 0,
+        silence: Silence::default(),
         state: RunState::Finished,
         search,
         plan,
@@ -94,7 +96,7 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
                 }
                 Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
             },
-            count = signals.next() => course.signal(count, &run, view)?,
+            count = signals.next() => course.signal(count, &run, view),
         }
     }
     run.join().context("the run broke off").map_err(Failure::from)?;
@@ -106,21 +108,28 @@ fn start(
     programs: Arc<dyn Programs>,
     tls: Option<Arc<rustls::ClientConfig>>,
 ) -> Result<Run, Failure> {
-    let url = &plan.target.url;
-    let host = url.host_str().unwrap_or_default().to_owned();
-    let port = url.port_or_known_default().unwrap_or(80);
-    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
-    let mut origin = url.clone();
-    origin.set_path("/");
-    let (http1, stamps) = (plan.http.http1_engine, plan.http.kernel_timestamps);
-    let client = move || ClientConfig { origin: origin.clone(), host: header.clone(), http1 };
+    let (host, port, config) = address(&plan.target.url)?;
+    let config = ClientConfig { http1: plan.http.http1_engine, ..config };
+    let client = move || config.clone();
+    let stamps = plan.http.kernel_timestamps;
     let dial = move || -> Result<NetDial, DialFault> {
         let dial = NetDial::new(&host, port, tls.clone())?;
         Ok(if stamps { dial.with_kernel_timestamps() } else { dial })
     };
     let parts = Parts { dial, client: Arc::new(client), programs };
     Run::start(plan.clone(), &parts).context("the run cannot start").map_err(Failure::from)
+}
+
+/// Where connections go, and what every client on them says.
+pub(super) fn address(url: &Url) -> Result<(String, u16, ClientConfig), Failure> {
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let port = url.port_or_known_default().unwrap_or(80);
+    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+    let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
+    let mut origin = url.clone();
+    origin.set_path("/");
+    // The reference, where no plan says otherwise.
+    Ok((host, port, ClientConfig { origin, host: header, http1: Http1Engine::default() }))
 }
 
 /// Where a run stands.
@@ -130,9 +139,37 @@ struct Course {
     monitor: Monitor,
     search: Option<Search>,
     steps_logged: usize,
-    /// Seconds in a row in which nothing was completed.
-    silent: u32,
+    silence: Silence,
     state: RunState,
+}
+
+/// The time since a request was last completed.
+#[derive(Default)]
+struct Silence {
+    /// Whole seconds.
+    seconds: u32,
+    /// Requests that failed in them.
+    failed: u64,
+    /// Whether one of those was answered.
+    answered: bool,
+}
+
+impl Silence {
+    fn add(&mut self, second: &Second) {
+        let series = &second.window.series;
+        if series.iter().any(|s| s.requests.completed > 0) {
+            *self = Silence::default();
+            return;
+        }
+        self.seconds += 1;
+        self.failed += series.iter().map(|s| s.requests.failed).sum::<u64>();
+        self.answered |= series.iter().any(|s| !s.statuses.is_empty());
+    }
+
+    /// Whether to give up: as many failures as VUs, lest a slow server with one failure be taken for a dead one.
+    fn is_hopeless(&self, least: u32, vus: u32) -> bool {
+        self.seconds >= least && self.failed >= u64::from(vus)
+    }
 }
 
 impl Course {
@@ -156,17 +193,18 @@ impl Course {
 
     /// A load test against a server that is gone ends by itself.
     fn watch(&mut self, second: &Second, run: &Run) {
-        let completed: u64 = second.window.series.iter().map(|s| s.requests.completed).sum();
-        let failed: u64 = second.window.series.iter().map(|s| s.requests.failed).sum();
-        self.silent = if completed == 0 && failed > 0 { self.silent + 1 } else { 0 };
-        if self.silent == GONE_AFTER {
-            let reason = format!("no request was completed for {GONE_AFTER} s");
-            self.state = RunState::Aborted { reason };
+        self.silence.add(second);
+        if self.state == RunState::Finished && self.silence.is_hopeless(GONE_AFTER, self.plan.max_vus()) {
+            self.state = self.gone();
             run.order(Order::Stop);
         }
     }
 
-    fn signal(&mut self, count: u32, run: &Run, view: &View) -> Result<(), Failure> {
+    fn gone(&self) -> RunState {
+        RunState::Aborted { reason: format!("no request was completed in the last {} s", self.silence.seconds) }
+    }
+
+    fn signal(&mut self, count: u32, run: &Run, view: &View) {
         match count {
             1 => {
                 view.say("stopping: what was begun is finished; again to cut it off");
@@ -174,16 +212,12 @@ impl Course {
                 run.order(Order::Stop);
             }
             2 => {
-                view.say("cutting off what is under way; a third time leaves everything as it is");
+                view.say("cutting off what is under way");
                 run.order(Order::Kill);
             }
-            _ => {
-                let error =
-                    anyhow::anyhow!("aborted; what was made on the server is still there: connect-bench cleanup");
-                return Err(Failure::new(Exit::Interrupted, error));
-            }
+            // Nothing is left to cut off; the clean-up has a way out of its own.
+            _ => {}
         }
-        Ok(())
     }
 
     fn finish(mut self, view: &mut View) -> Summary {
@@ -193,6 +227,10 @@ impl Course {
             && let Outcome::Aborted { reason } = search.result().outcome
         {
             self.state = RunState::Aborted { reason };
+        }
+        let dead = !self.silence.answered && self.silence.is_hopeless(GONE_AT_END, self.plan.max_vus());
+        if self.state == RunState::Finished && self.search.is_none() && dead {
+            self.state = self.gone();
         }
         let mut summary = self.builder.finish(self.state);
         summary.search =

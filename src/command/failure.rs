@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::exit::Exit;
+use crate::posit_connect::ApiError;
 
 /// The end of a command that could not go on.
 #[derive(Debug)]
@@ -28,6 +29,17 @@ impl Failure {
 
     pub(super) fn unreachable(error: impl Into<anyhow::Error>) -> Failure {
         Failure::new(Exit::Unreachable, error)
+    }
+
+    /// What a call of Connect's API failed with.
+    pub(super) fn api(error: ApiError) -> Failure {
+        let exit = match error {
+            ApiError::Address(_) => Exit::Usage,
+            ApiError::CaCert { .. } => Exit::Invalid,
+            ApiError::PlainHttp { .. } => Exit::Refused,
+            _ => Exit::Unreachable,
+        };
+        Failure::new(exit, error)
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::drive::Log;
 use super::failure::Failure;
-use super::run::{Place, Shape, check_files, execute, verdict};
+use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
@@ -19,7 +19,7 @@ use crate::cli::{LoadArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::report;
 use crate::rundir;
-use crate::summary::Summary;
+use crate::summary::{RunState, Summary};
 
 /// The share of a load test that goes before it as warm-up, where nothing else is asked for.
 const WARM_UP_SHARE: u32 = 15;
@@ -39,51 +39,39 @@ pub(super) fn whole_seconds(duration: Duration, what: &str) -> Result<Duration, 
 }
 
 pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen().map_err(|e| Failure::from(anyhow::Error::new(e)))?;
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
+    check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
-    let aim = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     let vus = vus(args, &aim)?;
     check_files(vus)?;
     let place = Place::new("load", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let shape = Shape::constant(vus, duration, warm_up, &args.run.engine);
-    let made = prepare(aim, &args.run.content, &args.run.engine, (&place.id, &place.directory), &view);
-    let mut session = tokio::select! {
-        made = made => made.inspect_err(|_| place.forget_if_empty())?,
-        _ = signals.next() => return Err(interrupted_early(&place)),
-    };
+    let made = (&args.run.content, &args.run.engine);
+    let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
+    let mut session = made.inspect_err(|_| place.forget_if_empty())?;
     let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
-    let summary = conclude(ran, session, &mut log, &mut view).await?;
+    let summary = conclude(ran, session, &mut log, (&mut view, &mut signals)).await?;
     deliver(&summary, &baselines, &place.directory, &args.run.output, &view)?;
     Ok(verdict(&summary))
-}
-
-/// Before the run there is nothing to save; what was made is named by the journal.
-pub(super) fn interrupted_early(place: &Place) -> Failure {
-    let left = crate::posit_connect::journal::peek(&place.directory);
-    place.forget_if_empty();
-    let error = if left.is_empty() {
-        anyhow!("interrupted before the run began; nothing was made")
-    } else {
-        anyhow!("interrupted before the run began; what was made is still there: connect-bench cleanup")
-    };
-    Failure::new(Exit::Interrupted, error)
 }
 
 /// Cleans up, whatever happened, and writes the summary.
 pub(super) async fn conclude(
     ran: Result<Summary, Failure>,
-    session: session::Session,
+    mut session: session::Session,
     log: &mut Log,
-    view: &mut View,
+    (view, signals): (&mut View, &mut Signals),
 ) -> Result<Summary, Failure> {
-    let left = session.finish(view).await;
-    let mut summary = ran?;
+    let gone = ran.as_ref().is_ok_and(|summary| matches!(summary.state, RunState::Aborted { .. }));
+    let left = session.finish(gone, view, signals).await;
+    let mut summary = ran.map_err(|failure| session::with_left(failure, &left))?;
     summary.left_behind = left;
+    summary.api_requests_sent += session.further_requests();
     log.summary(&summary, view);
     view.finish();
     Ok(summary)

@@ -54,10 +54,14 @@ pub(super) fn deliver<T: Serialize>(output: &OutputArgs, document: &T, text: &st
             view.warn(&e.to_string());
         }
     }
+    print(if output.json { &json } else { text })
+}
+
+/// Writes a result to stdout.
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let written = out.write_all(if output.json { json.as_bytes() } else { text.as_bytes() });
     // A reader that has gone away, as `head` does, wants no more.
-    if let Err(e) = written.and_then(|()| out.flush())
+    if let Err(e) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
         && e.kind() != std::io::ErrorKind::BrokenPipe
     {
         return Err(e).context("cannot write to stdout");

@@ -21,6 +21,9 @@ use crate::secret::ApiKey;
 /// Names of the publish loop's steps, in the order of [`PublishSeries`].
 pub(super) const PUBLISH_STEPS: [&str; 7] = ["create", "upload", "deploy", "task", "first_response", "prune", "delete"];
 
+/// `User-Agent` of every request.
+pub(super) const AGENT: &str = concat!("connect-bench/", env!("CARGO_PKG_VERSION"));
+
 /// Everything that programs need besides the plan.
 pub(super) struct Ingredients {
     pub(super) key: Option<ApiKey>,
@@ -37,15 +40,8 @@ pub(super) struct Kitchen {
 }
 
 enum Recipe {
-    Fetch(Box<FetchRecipe>),
+    Fetch(Box<Exchange>),
     Publish(Box<publish::PublishPlan>),
-}
-
-struct FetchRecipe {
-    series: SeriesId,
-    request: Request,
-    expect: Expect,
-    timeout: Duration,
 }
 
 impl Kitchen {
@@ -55,7 +51,12 @@ impl Kitchen {
         for (at, scenario) in plan.scenarios.iter().enumerate() {
             let first = u16::try_from(plan.first_series(at)).context("too many steps")?;
             scenarios.push(match &scenario.program {
-                ProgramPlan::Fetch(fetch) => fetch_recipe(plan, fetch, SeriesId(first), ingredients)?,
+                ProgramPlan::Fetch(fetch) => Recipe::Fetch(Box::new(exchange(
+                    fetch,
+                    SeriesId(first),
+                    ingredients.key.as_ref(),
+                    &plan.http.user_agent,
+                )?)),
                 ProgramPlan::Publish(publish) => {
                     let recipe = publish_recipe(plan, publish, first, ingredients)?;
                     // What cannot be made is found out now, not on a worker.
@@ -68,19 +69,19 @@ impl Kitchen {
     }
 }
 
-fn headers(plan: &Plan) -> anyhow::Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    let agent = HeaderValue::from_str(&plan.http.user_agent).context("the user agent cannot be sent")?;
-    headers.insert(USER_AGENT, agent);
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    Ok(headers)
-}
-
-fn fetch_recipe(plan: &Plan, fetch: &FetchPlan, series: SeriesId, given: &Ingredients) -> anyhow::Result<Recipe> {
+/// The exchange of a fetch: what its VUs make again and again.
+pub(super) fn exchange(
+    fetch: &FetchPlan,
+    series: SeriesId,
+    key: Option<&ApiKey>,
+    agent: &str,
+) -> anyhow::Result<Exchange> {
     let target: Uri = fetch.path.parse().with_context(|| format!("{:?} is no path", fetch.path))?;
-    let mut headers = headers(plan)?;
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_str(agent).context("the user agent cannot be sent")?);
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     if fetch.with_key {
-        let key = given.key.as_ref().ok_or_else(|| anyhow!("there is no key to fetch with"))?;
+        let key = key.ok_or_else(|| anyhow!("there is no key to fetch with"))?;
         headers.insert(AUTHORIZATION, key.authorization());
     }
     let expect = Expect {
@@ -89,7 +90,7 @@ fn fetch_recipe(plan: &Plan, fetch: &FetchPlan, series: SeriesId, given: &Ingred
         content_type: fetch.content_type.clone(),
     };
     let request = Request { method: Method::GET, target, headers, body: Bytes::new() };
-    Ok(Recipe::Fetch(Box::new(FetchRecipe { series, request, expect, timeout: fetch.timeout })))
+    Ok(Exchange { series, request, expect, keep_body: 0, timeout: fetch.timeout })
 }
 
 fn publish_recipe(
@@ -145,16 +146,7 @@ impl Program for Idle {
 impl Programs for Kitchen {
     fn program(&self, scenario: usize, vu: u32) -> Box<dyn Program> {
         match &self.scenarios[scenario] {
-            Recipe::Fetch(fetch) => {
-                let exchange = Exchange {
-                    series: fetch.series,
-                    request: fetch.request.clone(),
-                    expect: fetch.expect.clone(),
-                    keep_body: 0,
-                    timeout: fetch.timeout,
-                };
-                Box::new(Fetch::new(Rc::new(exchange)))
-            }
+            Recipe::Fetch(fetch) => Box::new(Fetch::new(Rc::new(fetch.as_ref().clone()))),
             Recipe::Publish(plan) => {
                 let plan = publish::PublishPlan { seed: self.seed ^ u64::from(vu), ..plan.as_ref().clone() };
                 PublishLoop::new(plan).map_or_else(|_| Box::new(Idle) as Box<dyn Program>, |program| Box::new(program))

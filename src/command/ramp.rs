@@ -7,9 +7,9 @@ use anyhow::anyhow;
 
 use super::drive::Log;
 use super::failure::Failure;
-use super::load::{conclude, interrupted_early, warm_up, whole_seconds};
+use super::load::{conclude, warm_up, whole_seconds};
 use super::output;
-use super::run::{Place, Shape, check_files, execute, verdict};
+use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::{Session, prepare};
 use super::signals::Signals;
 use super::target;
@@ -29,20 +29,18 @@ struct Ramped {
 }
 
 pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen().map_err(|e| Failure::from(anyhow::Error::new(e)))?;
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
+    check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
     let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
     check_files(args.max_vus)?;
-    let aim = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     let place = Place::new("ramp", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let made = prepare(aim, &args.run.content, &args.run.engine, (&place.id, &place.directory), &view);
-    let session = tokio::select! {
-        made = made => made.inspect_err(|_| place.forget_if_empty())?,
-        _ = signals.next() => return Err(interrupted_early(&place)),
-    };
+    let made = (&args.run.content, &args.run.engine);
+    let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
+    let session = made.inspect_err(|_| place.forget_if_empty())?;
     let ramped = both(args, session, (&place, &mut log), then_load, (&mut view, &mut signals)).await?;
     deliver(&ramped, &baselines, &place.directory, args, &view)?;
     let load = ramped.load.as_ref().map_or(Exit::Pass, |(summary, _)| verdict(summary));
@@ -65,12 +63,13 @@ async fn both(
     let ramp = match ran {
         Ok(ramp) => ramp,
         Err(failure) => {
-            return conclude(Err(failure), session, log, view).await.map(|ramp| Ramped { ramp, load: None });
+            let ended = conclude(Err(failure), session, log, (view, signals)).await;
+            return ended.map(|ramp| Ramped { ramp, load: None });
         }
     };
     let vus = ramp.search.as_ref().and_then(|search| search.result.vus);
     let (Some(length), Some(vus), Exit::Pass) = (then_load, vus, ramp_verdict(&ramp)) else {
-        let ramp = conclude(Ok(ramp), session, log, view).await?;
+        let ramp = conclude(Ok(ramp), session, log, (view, signals)).await?;
         return Ok(Ramped { ramp, load: None });
     };
     // Written now, so that nothing of the ramp is lost whatever happens to the load test.
@@ -82,7 +81,7 @@ async fn both(
     let mut load_log = Log::create(&load_place.directory)?;
     let load_shape = Shape::constant(vus, length, warm_up(length), engine);
     let ran = execute(&mut session, (&load_place, &mut load_log), load_shape, engine, (view, signals)).await;
-    let load = conclude(ran, session, &mut load_log, view).await?;
+    let load = conclude(ran, session, &mut load_log, (view, signals)).await?;
     let mut ramp = ramp;
     ramp.left_behind.clone_from(&load.left_behind);
     log.summary(&ramp, view);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::drive::{Job, Log, drive};
 use super::failure::Failure;
-use super::programs::{Kitchen, PUBLISH_STEPS};
+use super::programs::{AGENT, Kitchen, PUBLISH_STEPS};
 use super::session::Session;
 use super::signals::Signals;
 use super::view::View;
@@ -110,6 +110,17 @@ impl Shape {
     }
 }
 
+/// Shortest time-out that makes sense: deadlines are looked at every 20 ms.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Refuses what no request could keep to.
+pub(super) fn check_engine(engine: &EngineArgs) -> Result<(), Failure> {
+    if engine.timeout < LEAST_TIMEOUT {
+        return Err(Failure::usage("--timeout: at least 100ms"));
+    }
+    Ok(())
+}
+
 /// Raises the number of open files, and refuses what cannot be reached with it.
 pub(super) fn check_files(vus: u32) -> Result<(), Failure> {
     let needed = u64::from(vus) + 64;
@@ -153,7 +164,7 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
         seed: engine.seed,
         target: session.target.clone(),
         http: HttpPlan {
-            user_agent: concat!("connect-bench/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: AGENT.to_owned(),
             insecure: session.insecure,
             reset_cookies: engine.reset_cookies,
             http1_engine: match engine.http1_engine {
@@ -188,7 +199,7 @@ pub(super) async fn execute(
     };
     let mut summary = drive(job, log, view, signals).await?;
     session.name_nodes(&mut summary).await;
-    summary.api_requests_sent = session.api_requests();
+    summary.api_requests_sent = session.further_requests();
     Ok(summary)
 }
 

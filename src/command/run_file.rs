@@ -6,11 +6,10 @@ use anyhow::{Context as _, anyhow};
 
 use super::drive::Log;
 use super::failure::Failure;
-use super::load::{conclude, deliver, interrupted_early};
+use super::load::{conclude, deliver};
 use super::output;
 use super::run::{Place, Shape, Slot, Work, check_files, execute, verdict};
 use super::session::prepare;
-use super::signals::Signals;
 use super::target::{self, Aim};
 use super::view::View;
 use crate::cli::RunFileArgs;
@@ -19,14 +18,13 @@ use crate::plan::Executor;
 use crate::scenario::{self, Exec, LoadTest};
 
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen().map_err(|e| Failure::from(anyhow::Error::new(e)))?;
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     let baselines = output::baselines(&args.baseline)?;
     let load_test = read(args)?;
     let shape = shape(&load_test);
     check_files(load_test.scenarios.values().map(|s| s.vus).sum())?;
-    let aim = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
         let error = anyhow!("a plain URL cannot be published to; add --no-publish to leave those scenarios out");
@@ -36,13 +34,11 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     content.no_publish |= !publishes;
     let place = Place::new("run", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let made = prepare(aim, &content, &args.run.engine, (&place.id, &place.directory), &view);
-    let mut session = tokio::select! {
-        made = made => made.inspect_err(|_| place.forget_if_empty())?,
-        _ = signals.next() => return Err(interrupted_early(&place)),
-    };
+    let made = (&content, &args.run.engine);
+    let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
+    let mut session = made.inspect_err(|_| place.forget_if_empty())?;
     let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
-    let summary = conclude(ran, session, &mut log, &mut view).await?;
+    let summary = conclude(ran, session, &mut log, (&mut view, &mut signals)).await?;
     deliver(&summary, &baselines, &place.directory, &args.run.output, &view)?;
     Ok(verdict(&summary))
 }

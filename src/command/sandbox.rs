@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::{SandboxArgs, SandboxLog};
 use crate::exit::Exit;
-use crate::sandbox::{Config, CurveError, Faults, Sandbox, StartError};
+use crate::sandbox::{BalancerKind, Config, CurveError, Faults, Sandbox, StartError};
 
 /// Serves the stand-in until it is told to stop.
 pub(super) fn run(args: &SandboxArgs) -> Exit {
@@ -94,7 +94,10 @@ fn config(args: &SandboxArgs) -> Result<Config, Fault> {
         shape.nodes = spec.nodes.unwrap_or(shape.nodes);
     }
     shape.nodes = args.nodes.map_or(shape.nodes, usize::from);
-    shape.balancer = args.balancer.unwrap_or(shape.balancer);
+    // Connect's nodes need a balancer that keeps a client on one of them.
+    let usual =
+        if shape.nodes > 1 && shape.balancer == BalancerKind::None { BalancerKind::AppGw } else { shape.balancer };
+    shape.balancer = args.balancer.unwrap_or(usual);
     if let Some(restart) = args.fault_restart.iter().find(|restart| restart.node >= shape.nodes) {
         return Err(Fault::Node(restart.node + 1, shape.nodes));
     }

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use bytes::Bytes;
+use anyhow::{Context as _, anyhow};
 use url::Url;
 
 use super::failure::Failure;
+use super::plain;
 use super::programs::Ingredients;
+use super::signals::Signals;
 use super::target::{Aim, ConnectAim, extra_roots};
 use super::view::View;
 use crate::cli::{ContentArgs, EngineArgs, FetchAuth};
+use crate::exit::Exit;
 use crate::http::tls;
 use crate::plan::{FetchPlan, PublishPlan, Target};
 use crate::posit_connect::bundle::{Bundle, BundleOptions};
@@ -33,6 +35,8 @@ const DEPLOY_WITHIN: Duration = Duration::from_secs(900);
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// How long the clean-up tries.
 const CLEAN_UP_WITHIN: Duration = Duration::from_secs(60);
+/// The same where the server was given up already.
+const CLEAN_UP_OF_GONE_WITHIN: Duration = Duration::from_secs(10);
 /// What the built-in applications answer to.
 const FLASK_PATH: &str = "/stocks/AAPL";
 const PLUMBER_PATH: &str = "/price?ticker=AAPL";
@@ -49,33 +53,42 @@ pub(super) struct Session {
     pub(super) insecure: bool,
     /// How long the publish before the run took: a stage of a search should cover one.
     pub(super) publish_took: Duration,
-    server: Option<Server>,
+    /// The Connect side; none of a plain URL.
+    pub(super) server: Option<Server>,
+    /// Requests beside the run that no summary has yet.
+    pub(super) unreported: u64,
 }
 
 /// The Connect side of a session.
-struct Server {
+pub(super) struct Server {
     aim: ConnectAim,
     client: Client,
     journal: Journal,
-    /// Requests of other clients than `client`.
-    further_requests: u64,
+    /// Requests of `client` that a summary has.
+    reported: u64,
 }
 
-/// Makes a target ready. On failure, what was made until then is removed again.
+/// Makes a target ready. On failure, and where a signal comes first, what was made until then is removed again.
 pub(super) async fn prepare(
     aim: Aim,
-    content: &ContentArgs,
-    engine: &EngineArgs,
+    (content, engine): (&ContentArgs, &EngineArgs),
     place: (&str, &Path),
-    view: &View,
+    (view, signals): (&View, &mut Signals),
 ) -> Result<Session, Failure> {
     match aim {
-        Aim::Url { url, insecure, extra } => plain(url, insecure, extra.as_ref(), content, engine),
-        Aim::Connect(aim) => connect(*aim, content, engine, place, view).await,
+        Aim::Url { url, insecure, extra } => tokio::select! {
+            session = plain::prepare(url, (insecure, extra.as_ref()), content, engine, view) => session,
+            _ = signals.next() => Err(interrupted()),
+        },
+        Aim::Connect(aim) => connect(*aim, (content, engine), place, (view, signals)).await,
     }
 }
 
-fn tls_for(
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, anyhow!("interrupted before the run began"))
+}
+
+pub(super) fn tls_for(
     url: &Url,
     insecure: bool,
     extra: Option<&tls::ExtraRoots>,
@@ -86,68 +99,34 @@ fn tls_for(
     }
 }
 
-fn plain(
-    url: Url,
-    insecure: bool,
-    extra: Option<&tls::ExtraRoots>,
-    content: &ContentArgs,
-    engine: &EngineArgs,
-) -> Result<Session, Failure> {
-    let tls = tls_for(&url, insecure, extra)?;
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let fetch = FetchPlan {
-        path,
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: content.expect_body.clone(),
-        timeout: engine.timeout,
-    };
-    // A query may hold a secret, and the target stands in every output.
-    let mut shown = url;
-    shown.set_query(None);
-    shown.set_fragment(None);
-    let target = Target {
-        url: shown,
-        sandbox: false,
-        connect_version: None,
-        node: None,
-        sandbox_profile: None,
-        content_guid: None,
-        fetch_with_key: false,
-    };
-    let ingredients = Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned() };
-    let publish_took = Duration::ZERO;
-    let root = "/".to_owned();
-    Ok(Session { target, fetch, root, publish: None, ingredients, tls, insecure, publish_took, server: None })
-}
-
 async fn connect(
     aim: ConnectAim,
-    content: &ContentArgs,
-    engine: &EngineArgs,
+    (content, engine): (&ContentArgs, &EngineArgs),
     (run_id, directory): (&str, &Path),
-    view: &View,
+    (view, signals): (&View, &mut Signals),
 ) -> Result<Session, Failure> {
     let tls = tls_for(aim.config.server.url(), aim.config.insecure, extra_roots(&aim.config).as_ref())?;
-    let client = Client::new(aim.config.clone()).map_err(Failure::unreachable)?;
+    let client = Client::new(aim.config.clone()).map_err(Failure::api)?;
     view.doing(&format!("preflight: {}", client.server()));
-    let (target, runtimes) = preflight(&client, &aim).await.map_err(Failure::unreachable)?;
+    let publishes = content.content.is_none() || !content.no_publish;
+    let (target, runtimes) = tokio::select! {
+        known = preflight(&client, &aim, publishes) => known.map_err(Failure::api)?,
+        _ = signals.next() => return Err(interrupted()),
+    };
     let bundles = Bundles::read(content, runtimes)?;
     let plan = bundles.provision_plan(content, run_id);
     let journal = Journal::open(directory).map_err(Failure::invalid)?;
-    let mut server = Server { aim, client, journal, further_requests: 0 };
+    let mut server = Server { aim, client, journal, reported: 0 };
     view.doing(if content.content.is_some() { "looking up the content item" } else { "publishing the application" });
     let began = Instant::now();
-    let made = provision::provision(&server.client, &mut server.journal, &plan).await;
+    let made = tokio::select! {
+        made = provision::provision(&server.client, &mut server.journal, &plan) => made.map_err(not_ready),
+        _ = signals.next() => Err(interrupted()),
+    };
     let made = match made {
         Ok(made) => made,
-        Err(error) => {
-            let left = server.clean_up(view).await;
-            return Err(not_ready(error, &left));
+        Err(failure) => {
+            return Err(with_left(failure, &server.clean_up_and_stop(CLEAN_UP_WITHIN, view, signals).await));
         }
     };
     let publish_took = began.elapsed();
@@ -156,23 +135,24 @@ async fn connect(
         bundle: bundles.publish.as_ref().map(|(bundle, _)| bundle.bytes.clone()).unwrap_or_default(),
         base_path: server.client.server().path().to_owned(),
     };
-    let target =
-        Target { content_guid: Some(made.fetch.content.guid.clone()), fetch_with_key: made.fetch.with_key, ..target };
     let fetch = fetch_plan(&made, content, engine);
+    let guid = Some(made.fetch.content.guid.clone());
+    let target = Target { content_guid: guid, fetch_with_key: fetch.with_key, ..target };
     let publish = bundles.publish_plan(&made, content, engine);
     let insecure = server.aim.config.insecure;
     let root = server.client.server().content(&made.fetch.content.guid).path().to_owned();
-    Ok(Session { target, fetch, root, publish, ingredients, tls, insecure, publish_took, server: Some(server) })
+    let server = Some(server);
+    Ok(Session { target, fetch, root, publish, ingredients, tls, insecure, publish_took, server, unreported: 0 })
 }
 
-async fn preflight(client: &Client, aim: &ConnectAim) -> Result<(Target, Runtimes), ApiError> {
+async fn preflight(client: &Client, aim: &ConnectAim, publishes: bool) -> Result<(Target, Runtimes), ApiError> {
     let settings = client.server_settings().await?;
     client.ping().await?;
     let me = client.me().await?;
-    if !me.can_publish() {
-        let call = "GET /__api__/v1/user".to_owned();
-        let detail = format!("the key belongs to {}, who is a {} and may not publish", me.username, me.user_role);
-        return Err(ApiError::Network { call, detail });
+    if publishes && !me.can_publish() {
+        let call = "POST /__api__/v1/content".to_owned();
+        let text = format!("it belongs to {}, who is a {}", me.username, me.user_role);
+        return Err(ApiError::Forbidden { call, code: None, text });
     }
     // Whether a language is there is found out by publishing; these only choose among its versions.
     let python = client.python_installations().await.map(|found| found.versions()).unwrap_or_default();
@@ -189,16 +169,22 @@ async fn preflight(client: &Client, aim: &ConnectAim) -> Result<(Target, Runtime
     Ok((target, Runtimes { python, r }))
 }
 
-fn not_ready(error: ProvisionError, left: &[String]) -> Failure {
-    let failure = match error {
-        ProvisionError::Reference { .. } | ProvisionError::Path(_) => Failure::invalid(error),
+fn not_ready(error: ProvisionError) -> Failure {
+    match error {
+        ProvisionError::Reference { .. } | ProvisionError::Path(_) | ProvisionError::Journal(_) => {
+            Failure::invalid(error)
+        }
         error => Failure::unreachable(error),
-    };
+    }
+}
+
+pub(super) fn with_left(failure: Failure, left: &[String]) -> Failure {
     if left.is_empty() {
         return failure;
     }
-    let error = failure.error.context(format!("left on the server: {} (connect-bench cleanup)", left.join(", ")));
-    Failure { exit: failure.exit, error }
+    let Failure { exit, error } = failure;
+    let left = left.join(", ");
+    Failure::new(exit, anyhow!("{error:#}\nleft on the server: {left} (remove it with: connect-bench cleanup)"))
 }
 
 /// The two applications of a run.
@@ -299,7 +285,7 @@ fn fetch_plan(made: &Provisioned, content: &ContentArgs, engine: &EngineArgs) ->
     let probe = &made.fetch.probe;
     FetchPlan {
         path: made.fetch.target.clone(),
-        with_key: made.fetch.with_key,
+        with_key: made.fetch.with_key || access(content) == Access::WithKey,
         statuses: vec![probe.status],
         content_type: Some(probe.content_type.to_ascii_lowercase()).filter(|media| !media.is_empty()),
         body_contains: content.expect_body.clone().or_else(|| probe.marker.clone()),
@@ -310,41 +296,60 @@ fn fetch_plan(made: &Provisioned, content: &ContentArgs, engine: &EngineArgs) ->
 impl Session {
     /// Gives the nodes of a summary the names that the server tells for their cookies.
     pub(super) async fn name_nodes(&mut self, summary: &mut Summary) {
-        let Some(server) = &mut self.server else { return };
+        let Some(server) = &self.server else { return };
         let cookies = labels(summary);
         if cookies.is_empty() {
             return;
         }
         let (names, requests) = nodes::names(&server.aim.config, &cookies).await;
-        server.further_requests += requests;
+        self.unreported += requests;
         rename(summary, &names);
     }
 
-    /// Requests of the Connect client so far.
-    pub(super) fn api_requests(&self) -> u64 {
-        self.server.as_ref().map_or(0, |server| server.client.counts().read().reached() + server.further_requests)
+    /// Requests beside the run since this was last asked.
+    pub(super) fn further_requests(&mut self) -> u64 {
+        let mut further = std::mem::take(&mut self.unreported);
+        if let Some(server) = &mut self.server {
+            let reached = server.client.counts().read().reached();
+            further += reached - std::mem::replace(&mut server.reported, reached);
+        }
+        further
     }
 
     /// Removes what was made on the server; returns what remains. Ends the sandbox.
-    pub(super) async fn finish(self, view: &View) -> Vec<String> {
-        match self.server {
-            Some(mut server) => server.clean_up_and_stop(view).await,
+    pub(super) async fn finish(&mut self, gone: bool, view: &View, signals: &mut Signals) -> Vec<String> {
+        let within = if gone { CLEAN_UP_OF_GONE_WITHIN } else { CLEAN_UP_WITHIN };
+        match &mut self.server {
+            Some(server) => server.clean_up_and_stop(within, view, signals).await,
             None => Vec::new(),
         }
     }
 }
 
 impl Server {
-    async fn clean_up(&mut self, view: &View) -> Vec<String> {
+    /// Signals do not end it, but the second one does.
+    async fn clean_up(&mut self, within: Duration, view: &View, signals: &mut Signals) -> Vec<String> {
+        if self.journal.remaining().is_empty() {
+            return Vec::new();
+        }
         view.doing("cleaning up");
-        match provision::deprovision(&self.client, &mut self.journal, CLEAN_UP_WITHIN).await {
-            Ok(left) => left.into_iter().map(|left| format!("{} ({})", left.item.name, left.reason)).collect(),
-            Err(error) => vec![error.to_string()],
+        let enough = async {
+            signals.next().await;
+            view.say("cleaning up on the server; again to leave everything there");
+            signals.next().await;
+        };
+        tokio::select! {
+            left = provision::deprovision(&self.client, &mut self.journal, within) => {
+                left.into_iter().map(|left| format!("{} ({})", left.item.name, left.reason)).collect()
+            }
+            () = enough => {
+                self.journal.remaining().into_iter().map(|item| format!("{} (interrupted)", item.name)).collect()
+            }
         }
     }
 
-    async fn clean_up_and_stop(&mut self, view: &View) -> Vec<String> {
-        let left = self.clean_up(view).await;
+    async fn clean_up_and_stop(&mut self, within: Duration, view: &View, signals: &mut Signals) -> Vec<String> {
+        let left = self.clean_up(within, view, signals).await;
         if let Some(sandbox) = self.aim.sandbox.take()
             && let Err(error) = sandbox.stop().await.context("the sandbox did not end")
         {

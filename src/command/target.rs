@@ -7,11 +7,12 @@ use url::Url;
 
 use super::child::SandboxChild;
 use super::failure::Failure;
+use super::signals::Signals;
 use super::view::View;
 use crate::cli::{ServerArgs, TargetArgs};
 use crate::exit::Exit;
 use crate::http::tls::ExtraRoots;
-use crate::posit_connect::servers::{self, SavedServer, SavedServers};
+use crate::posit_connect::servers::{self, SavedServer, SavedServers, ServersError};
 use crate::posit_connect::{CaCert, ClientConfig, ServerAddress};
 use crate::secret::ApiKey;
 
@@ -34,13 +35,27 @@ pub(super) struct ConnectAim {
 }
 
 /// Finds out what to aim at; starts a sandbox where one was asked for.
-pub(super) async fn resolve(server: &ServerArgs, target: &TargetArgs, seed: u64, view: &View) -> Result<Aim, Failure> {
-    if let Some(text) = &target.url {
-        return plain(text, server);
-    }
+///
+/// From then on signals are ours. Not before: a Ctrl-C at the question for the key or the host ends the process.
+pub(super) async fn resolve(
+    server: &ServerArgs,
+    target: &TargetArgs,
+    seed: u64,
+    view: &View,
+) -> Result<(Aim, Signals), Failure> {
+    let listen = || Signals::listen().context("signals cannot be received");
     if target.sandbox.is_some() || target.sandbox_curve.is_some() {
-        return Ok(Aim::Connect(Box::new(sandbox(target, seed, view).await?)));
+        let signals = listen()?;
+        return Ok((Aim::Connect(Box::new(sandbox(target, seed, view).await?)), signals));
     }
+    let aim = match &target.url {
+        Some(text) => plain(text, server)?,
+        None => own(server)?,
+    };
+    Ok((aim, listen()?))
+}
+
+fn own(server: &ServerArgs) -> Result<Aim, Failure> {
     let config = connect(server)?;
     if !config.server.is_loopback() {
         allowed(config.server.url(), &server.allow_host)?;
@@ -119,13 +134,12 @@ pub(super) fn connect(args: &ServerArgs) -> Result<ClientConfig, Failure> {
 fn saved(args: &ServerArgs) -> Result<Option<(SavedServer, SavedServers)>, Failure> {
     let paths = servers::paths(|name| std::env::var_os(name));
     if let Some(name) = &args.name {
-        let store = SavedServers::read(&paths).map_err(|e| Failure::new(Exit::Usage, e))?;
-        let found = store.get(name).map_err(|e| {
-            let numeric = name.bytes().all(|b| b.is_ascii_digit());
-            let hint = if numeric { "; -n names a saved server, did you mean --vus?" } else { "" };
-            Failure::usage(format!("{e}{hint}"))
-        })?;
-        return Ok(Some((found.clone(), store)));
+        let numeric = name.bytes().all(|b| b.is_ascii_digit());
+        let hint = if numeric { "; -n names a saved server, did you mean --vus?" } else { "" };
+        let unknown = |e: ServersError| Failure::usage(format!("{e}{hint}"));
+        let store = SavedServers::read(&paths).map_err(unknown)?;
+        let found = store.get(name).map_err(unknown)?.clone();
+        return Ok(Some((found, store)));
     }
     if args.server.is_some() {
         return Ok(None);

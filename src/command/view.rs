@@ -64,7 +64,7 @@ impl View {
     pub(super) fn doing(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
-            None if !self.quiet => eprintln!("{what}"),
+            None if !self.quiet && !what.is_empty() => eprintln!("{what}"),
             None => {}
         }
     }

@@ -40,7 +40,7 @@ pub struct Expect {
 }
 
 /// One exchange that a program asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Exchange {
     /// Where it is counted.
     pub series: SeriesId,

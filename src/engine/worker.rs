@@ -292,7 +292,7 @@ const LAP: Duration = Duration::from_millis(500);
 
 impl ThreadClock {
     fn now() -> ThreadClock {
-        ThreadClock { cpu: thread_cpu(), wall: Instant::now(), queued: crate::host::thread_queued() }
+        ThreadClock { cpu: thread_cpu(), wall: Instant::now(), queued: thread_queued() }
     }
 
     fn lap(&mut self, now: Instant) -> Option<(Duration, Duration, Duration)> {
@@ -300,7 +300,7 @@ impl ThreadClock {
         if wall < LAP {
             return None;
         }
-        let next = ThreadClock { cpu: thread_cpu(), wall: now, queued: crate::host::thread_queued() };
+        let next = ThreadClock { cpu: thread_cpu(), wall: now, queued: thread_queued() };
         let used = next.cpu.saturating_sub(self.cpu);
         let queued = next.queued.saturating_sub(self.queued);
         *self = next;
@@ -311,4 +311,11 @@ impl ThreadClock {
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Time in which this thread was ready to run and others ran on its core; zero where the system does not say.
+fn thread_queued() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }

@@ -22,7 +22,7 @@ use crate::outcome::{Ended, ErrorKind, Phases};
 use crate::plan::Http1Engine;
 
 /// What all VUs of a worker share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ClientConfig {
     /// Scheme, host and port: the only place that is talked to.
     pub origin: Url,

@@ -1,3 +1,5 @@
+//! The client against a server that answers as it is told.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::response::Response;

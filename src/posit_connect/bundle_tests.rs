@@ -1,3 +1,5 @@
+//! What goes into a bundle, and that the same files make the same bytes.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;

@@ -372,40 +372,45 @@ pub struct Leftover {
 
 /// Deletes everything that the journal lists, trying again until it is gone or `within` is over. Returns what is left.
 ///
-/// # Errors
-/// Where the journal cannot be written; then the next clean-up looks again at what is gone already.
-pub async fn deprovision(
-    client: &Client,
-    journal: &mut Journal,
-    within: Duration,
-) -> Result<Vec<Leftover>, JournalError> {
+/// A journal that cannot be written any more stops nothing: the next clean-up then looks for what is gone already.
+pub async fn deprovision(client: &Client, journal: &mut Journal, within: Duration) -> Vec<Leftover> {
     let began = Instant::now();
     let mut pause = DELETE_AGAIN;
+    // What is on another server cannot be removed by trying again.
+    let (mut to_remove, elsewhere): (Vec<Remaining>, Vec<Remaining>) =
+        journal.remaining().into_iter().partition(|item| item.server == client.server().to_string());
+    // The last made goes first: the publish loop's items before what the VUs fetch.
+    to_remove.reverse();
     loop {
         let mut left = Vec::new();
-        // The last made goes first: the publish loop's items before what the VUs fetch.
-        for item in journal.remaining().into_iter().rev() {
+        for item in to_remove {
             let time_left = within.saturating_sub(began.elapsed()).max(LOOK_AGAIN);
             let removed = tokio::time::timeout(time_left, remove(client, &item)).await;
             match removed {
-                Ok(Ok(())) => journal.deleted(&item.name)?,
+                Ok(Ok(())) => {
+                    if let Err(error) = journal.deleted(&item.name) {
+                        tracing::info!("{} is deleted, but {error}", item.name);
+                    }
+                }
                 Ok(Err(reason)) => left.push(Leftover { item, reason }),
                 Err(_elapsed) => left.push(Leftover { item, reason: "there was no time left".to_owned() }),
             }
         }
         if left.is_empty() || began.elapsed() + pause >= within {
-            return Ok(left);
+            left.extend(elsewhere.into_iter().map(|item| {
+                let reason = format!("it is on another server, {}", item.server);
+                Leftover { item, reason }
+            }));
+            return left;
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
+        to_remove = left.into_iter().map(|leftover| leftover.item).collect();
     }
 }
 
 /// Removes what one intent stands for.
 async fn remove(client: &Client, item: &Remaining) -> Result<(), String> {
-    if item.server != client.server().to_string() {
-        return Err(format!("it is on another server, {}", item.server));
-    }
     let failed = |error: ApiError| error.to_string();
     if let Some(guid) = &item.guid {
         return client.delete_content(guid).await.map_err(failed);
@@ -413,10 +418,19 @@ async fn remove(client: &Client, item: &Remaining) -> Result<(), String> {
     // Whether the server made it is not known: the answer never came.
     let me = client.me().await.map_err(failed)?;
     let found = match item.kind {
-        Kind::Content => client.find_content(&item.name).await,
-        Kind::ContentPrefix => client.content_of(&me.guid).await,
+        Kind::ContentPrefix => client.content_of(&me.guid).await.map_err(failed)?,
+        Kind::Content => {
+            let found = client.find_content(&item.name).await.map_err(failed)?;
+            if found.is_empty() {
+                // A request that we broke off may still be on its way through the server.
+                tokio::time::sleep(LOOK_AGAIN).await;
+                client.find_content(&item.name).await.map_err(failed)?
+            } else {
+                found
+            }
+        }
     };
-    for content in found.map_err(failed)? {
+    for content in found {
         let named = match item.kind {
             Kind::Content => content.name == item.name,
             Kind::ContentPrefix => content.name.starts_with(&item.name),

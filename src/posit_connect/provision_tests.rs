@@ -1,3 +1,5 @@
+//! What a run makes on a server, and that it is removed whatever happens.
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -48,7 +50,7 @@ async fn what_a_run_needs_is_made_journalled_and_removed() {
     assert_eq!(made.publish, Some(PublishItem::One { guid: "guid-1".into(), name }));
     assert_eq!(journal.remaining().len(), 2);
     store.lock().unwrap().refuse_deletions = 1;
-    let left = deprovision(&client, &mut journal, Duration::from_secs(10)).await.unwrap();
+    let left = deprovision(&client, &mut journal, Duration::from_secs(10)).await;
     assert!(left.is_empty() && journal.remaining().is_empty() && store.lock().unwrap().items.is_empty());
     assert_eq!(client.counts().read().sent, stub.calls().len() as u64, "the server counted the same");
 }
@@ -69,7 +71,7 @@ async fn an_application_that_does_not_answer_as_it_should_is_an_error_and_is_rem
         let client = stub.client();
         let error = provision(&client, &mut journal, &plan(flask(Access::Everyone))).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
-        deprovision(&client, &mut journal, Duration::from_secs(5)).await.unwrap();
+        deprovision(&client, &mut journal, Duration::from_secs(5)).await;
         assert!(store.lock().unwrap().items.is_empty());
     }
 }
@@ -85,7 +87,7 @@ async fn an_existing_item_is_used_and_not_deleted() {
         let existing = ProvisionPlan { publish: None, ..plan(FetchTarget::Existing(reference)) };
         let made = provision(&client, &mut journal, &existing).await.unwrap();
         assert!(made.fetch.with_key, "its access_type is acl");
-        assert!(deprovision(&client, &mut journal, Duration::from_secs(1)).await.unwrap().is_empty());
+        assert!(deprovision(&client, &mut journal, Duration::from_secs(1)).await.is_empty());
     }
     assert_eq!(store.lock().unwrap().items.len(), 1);
     for wrong in ["https://c.example/content/theirs-1/", "https://c.example/", "a b", ""] {
@@ -116,7 +118,7 @@ async fn what_was_made_without_our_learning_of_it_is_removed_by_name() {
     journal.intent(Kind::Content, "connect-bench-r1-never", "r1", &server).unwrap();
     journal.intent(Kind::ContentPrefix, "connect-bench-r1-publish-", "r1", &server).unwrap();
     journal.intent(Kind::Content, "elsewhere", "r1", "https://c.example/").unwrap();
-    let left = deprovision(&stub.client(), &mut journal, Duration::from_millis(100)).await.unwrap();
+    let left = deprovision(&stub.client(), &mut journal, Duration::from_secs(60)).await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(left[0].reason.contains("another server"));
     let guids: Vec<String> = store.lock().unwrap().items.keys().cloned().collect();
@@ -132,7 +134,7 @@ async fn what_cannot_be_deleted_is_listed_with_the_reason() {
     let (_folder, mut journal) = journal();
     journal.intent(Kind::Content, "connect-bench-r1-fetch", "r1", &stub.url).unwrap();
     journal.created("connect-bench-r1-fetch", "g").unwrap();
-    let left = deprovision(&stub.client(), &mut journal, Duration::from_millis(200)).await.unwrap();
+    let left = deprovision(&stub.client(), &mut journal, Duration::from_millis(200)).await;
     assert!(left[0].reason.contains("database is locked"), "{left:?}");
     assert_eq!(journal.remaining().len(), 1);
 }

@@ -8,27 +8,55 @@ pub use ramp::ramp;
 
 use crate::plan::Target;
 
-/// Lays out rows in columns: the first to the left, the others to the right.
-fn table(rows: &[Vec<String>], indent: usize) -> String {
+/// As wide as a terminal may be expected to be.
+const WIDTH: usize = 100;
+
+/// Lays out rows in columns: those of `left` to the left, the others, which are numbers, to the right.
+fn table(rows: &[Vec<String>], indent: usize, left: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut out = String::new();
     for row in rows {
-        let mut line = " ".repeat(indent);
+        let mut cells = Vec::with_capacity(columns);
         for (column, cell) in row.iter().enumerate() {
             let fill = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
-            match column {
-                0 => line.push_str(&format!("{cell}{fill}")),
-                // The last column is prose.
-                _ if column + 1 == columns && columns > 2 => line.push_str(&format!("  {cell}")),
-                _ => line.push_str(&format!("  {fill}{cell}")),
-            }
+            cells.push(if left.contains(&column) { format!("{cell}{fill}") } else { format!("{fill}{cell}") });
         }
+        let line = format!("{}{}", " ".repeat(indent), cells.join("  "));
         out.push_str(line.trim_end());
         out.push('\n');
     }
     out
+}
+
+/// Breaks prose into lines of at most [`WIDTH`] columns, the second and later ones indented; not between a number and
+/// its unit. Ends with a line break.
+pub(crate) fn wrap(prose: &str, first: &str, indent: usize) -> String {
+    let mut out = first.to_owned();
+    let mut column = first.chars().count();
+    let mut begins = true;
+    for words in prose.split(' ').collect::<Vec<_>>().chunk_by(|number, _| ends_in_digit(number)) {
+        let words = words.join(" ");
+        let length = words.chars().count();
+        if !begins && column + 1 + length > WIDTH {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            column = indent;
+        } else if !begins {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(&words);
+        column += length;
+        begins = false;
+    }
+    out.push('\n');
+    out
+}
+
+fn ends_in_digit(word: &str) -> bool {
+    word.ends_with(|c: char| c.is_ascii_digit())
 }
 
 /// The first line of every result: what it is a result of.
@@ -41,5 +69,28 @@ fn what(target: &Target) -> String {
         Some(version) => format!("Posit Connect {version} at {}", target.url),
         None if target.content_guid.is_some() => format!("Posit Connect at {}", target.url),
         None => format!("{}", target.url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prose_is_broken_between_words_and_nothing_is_lost() {
+        let prose = ["word"; 60].join(" ");
+        let wrapped = wrap(&prose, "* ", 2);
+        assert!(wrapped.lines().all(|line| line.chars().count() <= WIDTH), "{wrapped}");
+        assert!(wrapped.starts_with("* word") && wrapped.lines().skip(1).all(|line| line.starts_with("  word")));
+        assert_eq!(wrapped.matches("word").count(), 60);
+        assert_eq!(wrap("", "", 2), "\n");
+        let numbers = format!("{} 41 s", "x".repeat(WIDTH - 4));
+        assert!(wrap(&numbers, "", 0).ends_with("\n41 s\n"));
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [["a", "1", "x"], ["bb", "100", "long"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&rows, 1, &[0, 2]), " a     1  x\n bb  100  long\n");
     }
 }

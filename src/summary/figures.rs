@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, Summary};
+use super::{Batch, RunState, Summary};
 use crate::baseline::Measured;
 use crate::histogram::Latency;
 use crate::outcome::ErrorKind;
@@ -146,7 +146,9 @@ impl Figures {
             let (limited, seconds) = (health.limited_seconds, health.seconds);
             why.push(format!("the generator was the limit in {limited} of {seconds} s: {}", reasons.join(", ")));
         }
-        if let Some(little) = self.little.filter(|audit| audit.verdict == LittleVerdict::Invalid) {
+        // A run that was given up has nothing left to be audited.
+        let aborted = matches!(summary.state, RunState::Aborted { .. });
+        if let Some(little) = self.little.filter(|audit| audit.verdict == LittleVerdict::Invalid && !aborted) {
             let share = 100.0 * little.share;
             why.push(format!("Little's law does not close: {share:.1} % of the VUs' time lies outside requests"));
         }
@@ -191,6 +193,10 @@ fn little(summary: &Summary, fetch: &SeriesWindow, vus: f64, seconds: f64) -> Op
     }
     let busy_ns = fetch.duration.sum_ns() + fetch.failed_duration.sum_ns() + fetch.blocked.sum_ns();
     let mean_s = busy_ns as f64 / 1e9 / ended as f64;
+    // Requests under way at an edge of the measured time lie half outside it on average: counted whole where they ended
+    // in it, and not at all where they ended after it.
+    let edges = fetch.requests.carried_out as f64 - fetch.requests.carried_in as f64;
+    let mean_s = mean_s * (1.0 + 0.5 * edges / ended as f64);
     let pacing_s = fetching(summary).pause_ns as f64 / 1e9 / ended as f64;
     audit(vus, ended as f64 / seconds, mean_s, pacing_s)
 }

@@ -40,7 +40,15 @@ pub(super) struct Sweep {
     probed: Option<f64>,
     /// A stage between the best and the first unusable one was run.
     looked_between: bool,
+    /// The VUs of the stage that the generator spoilt last, how often in a row, and how many stages it spoilt in all.
+    spoilt: (u32, u32, u32),
 }
+
+/// How often a stage is measured again that the generator spoilt: another program may have taken the CPU for a moment,
+/// while a generator that is really too small is so every time.
+const AGAIN: u32 = 2;
+/// How many stages of a search are measured again at most.
+const AGAIN_IN_ALL: u32 = 8;
 
 /// A step up that is a doubling: less says nothing about flatness.
 const DOUBLING: f64 = 1.5;
@@ -50,6 +58,11 @@ impl Search {
         match ending {
             Ending::Measured(kind) => self.measured(stage, kind),
             Ending::Errors(storm) => self.unusable(stage, &storm.text(), SweepEnd::Errors),
+            Ending::Generator(why) if self.may_repeat(stage.vus) => {
+                let decision = format!("the generator was the limit ({why}): measured again");
+                self.steps.push(stage.step(StepKind::Unusable, None, decision, &self.config));
+                self.hold(stage.vus, stage.purpose, (stage.vus, stage.mean_latency_s()))
+            }
             Ending::Generator(why) => {
                 self.unusable(stage, &format!("the generator was the limit ({why})"), SweepEnd::Generator(why))
             }
@@ -59,6 +72,13 @@ impl Search {
                 self.finish(Outcome::Aborted { reason })
             }
         }
+    }
+
+    fn may_repeat(&mut self, vus: u32) -> bool {
+        let (last, in_a_row, in_all) = self.sweep.spoilt;
+        let in_a_row = if last == vus { in_a_row + 1 } else { 1 };
+        self.sweep.spoilt = (vus, in_a_row, in_all + 1);
+        in_a_row <= AGAIN && in_all < AGAIN_IN_ALL
     }
 
     fn measured(&mut self, stage: &Stage, kind: StepKind) -> Move {

@@ -198,6 +198,22 @@ fn a_generator_at_its_limit_is_not_the_server() {
 }
 
 #[test]
+fn a_stage_that_was_spoilt_once_is_measured_again() {
+    let spoilt = std::cell::Cell::new(0);
+    let once = |now: u32, bin: &mut Bin| {
+        if now == 16 && bin.t_s > 70.0 && spoilt.get() < 8 {
+            spoilt.set(spoilt.get() + 1);
+            bin.generator = GeneratorState::Limited { reason: "CPU 91 %".to_owned() };
+        }
+    };
+    let (search, result) = search_of(SearchConfig::standard(), ONE_NODE, once);
+    assert_eq!(result.outcome, Outcome::Saturated, "{result:?}");
+    let again: Vec<u32> =
+        search.steps().iter().filter(|s| s.decision.contains("measured again")).map(|s| s.vus).collect();
+    assert_eq!(again, [16]);
+}
+
+#[test]
 fn missing_vus_are_the_generators_fault() {
     let (_, result) = search_of(SearchConfig::standard(), ONE_NODE, |_, bin| bin.vus = bin.vus.min(10));
     assert_eq!(result.outcome, Outcome::GeneratorLimited);

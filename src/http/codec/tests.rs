@@ -1,3 +1,5 @@
+//! The parser alone; `tests/codec` holds it against hyper.
+
 use super::*;
 
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! The publish loop, fed with outcomes: its exchanges, its phases, its failures.
+
 use std::collections::VecDeque;
 
 use http::Method;

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::super::number::{MISSING, bytes, change, count, duration, maybe, percent, significant};
-use super::{table, what};
+use super::super::number::{
+    MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
+};
+use super::{table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -16,12 +18,18 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     let figures = Figures::of(summary);
     let mut out = format!("{}\n", what(&summary.plan.target));
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{}\n", verdict(summary, &figures));
-    out.push_str(&table(&main_rows(&figures), 2));
+    out.push_str(&verdict(summary, &figures));
+    if figures.requests.ended() > 0 {
+        out.push('\n');
+        out.push_str(&table(&main_rows(&figures), 2, &[0, 2]));
+        out.push_str(
+            "  Latencies are service times at this many VUs: a closed model has no schedule to be late for.\n",
+        );
+    }
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
-    let _ = writeln!(out, "\n{}", health(summary, &figures));
+    out.push_str(&health(summary, &figures));
     if !baselines.is_empty() {
         out.push_str(&documented(summary, &figures, baselines));
     }
@@ -43,23 +51,29 @@ fn verdict(summary: &Summary, figures: &Figures) -> String {
         }
     };
     let invalid = figures.invalid(summary);
-    let not_valid = if invalid.is_empty() { String::new() } else { format!("NOT VALID: {}.\n", invalid.join("; ")) };
+    let not_valid = match invalid.as_slice() {
+        [] => String::new(),
+        why => wrap(&format!("{}.", why.join("; ")), "NOT VALID: ", 2),
+    };
     if figures.requests.completed == 0 {
-        return format!("{not_valid}{state}no request was completed in {}", duration(figures.seconds));
+        let failed = figures.error_rate.map_or_else(String::new, |rate| format!(", {} errors", percent(rate)));
+        let text = format!("{state}no request was completed in {}{failed}", duration(figures.seconds));
+        return not_valid + &wrap(&text, "", 2);
     }
-    format!(
-        "{not_valid}{state}{} requests per second at {} fetching VUs over {}, mean latency {} ms, {} errors",
+    let text = format!(
+        "{state}{} requests per second at {} fetching VUs over {}, mean latency {} ms, {} errors",
         significant(figures.all_per_s),
-        significant(figures.vus),
+        vus(figures.vus),
         duration(figures.seconds),
         maybe(figures.fetch.duration.mean_ms()),
         figures.error_rate.map_or_else(|| MISSING.to_owned(), percent),
-    )
+    );
+    not_valid + &wrap(&text, "", 2)
 }
 
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
     match (value, interval) {
-        (Some(value), Some(i)) => format!("{} ± {}", significant(value), significant((i.high - i.low) / 2.0)),
+        (Some(value), Some(i)) => plus_minus(value, (i.high - i.low) / 2.0),
         (value, _) => maybe(value),
     }
 }
@@ -81,8 +95,8 @@ fn main_rows(f: &Figures) -> Vec<Vec<String>> {
         row("fetches per second", with_interval(Some(f.fetch_per_s), f.fetch_per_s_interval), String::new()),
         row("cycle time N/X, ms", maybe(f.cycle_ms), "one iteration of one VU".into()),
         row("fetch latency, ms: mean", with_interval(latency.mean_ms(), f.fetch_mean_interval), n),
-        row("  p50", quantile(0.5, p50), "service latency at this many VUs (closed model:".into()),
-        row("  p90", quantile(0.9, p90), "no schedule, so no response time)".into()),
+        row("  p50", quantile(0.5, p50), String::new()),
+        row("  p90", quantile(0.9, p90), String::new()),
         row("  p95", quantile(0.95, p95), String::new()),
         row("  p99", quantile(0.99, p99), String::new()),
         row("  p99.9", maybe(p999), String::new()),
@@ -113,16 +127,12 @@ fn publish(figures: &Figures) -> String {
     let mut rows = vec![["phase, s", "n", "mean", "p50", "max"].map(str::to_owned).to_vec()];
     for phase in order {
         let Some(latency) = publish.phases.get(&format!("publish_{phase}")) else { continue };
-        let s = |ms: Option<f64>| maybe(ms.map(|ms| ms / 1000.0));
-        let (mean, p50, max) = (s(latency.mean_ms()), s(latency.quantile_ms(0.5)), s(latency.max_ms()));
+        let (mean, p50, max) = (latency.mean_ms(), latency.quantile_ms(0.5), latency.max_ms());
+        let [mean, p50, max] = [mean, p50, max].map(in_seconds);
         rows.push(vec![phase.replace('_', " "), count(latency.count()), mean, p50, max]);
     }
     if rows.len() > 1 {
-        for row in &mut rows {
-            // No column of prose here.
-            row.push(String::new());
-        }
-        out.push_str(&table(&rows, 2));
+        out.push_str(&table(&rows, 2, &[0]));
     }
     out
 }
@@ -131,7 +141,7 @@ fn nodes(figures: &Figures) -> String {
     if figures.nodes.len() < 2 {
         return String::new();
     }
-    let mut rows = vec![["node", "share", "rps", "mean ms", "p95 ms", "errors", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![["node", "share", "rps", "mean ms", "p95 ms", "errors"].map(str::to_owned).to_vec()];
     for node in &figures.nodes {
         rows.push(vec![
             node.node.clone(),
@@ -140,35 +150,34 @@ fn nodes(figures: &Figures) -> String {
             maybe(node.mean_ms),
             maybe(node.p95_ms),
             node.error_rate.map_or_else(|| MISSING.to_owned(), percent),
-            String::new(),
         ]);
     }
     let most = figures.nodes.iter().map(|n| n.share).fold(0.0, f64::max);
     let imbalance = most * figures.nodes.len() as f64;
-    format!("\nNodes (imbalance {imbalance:.2}; 1.00 is even)\n{}", table(&rows, 2))
+    format!("\nNodes (imbalance {imbalance:.2}; 1.00 is even)\n{}", table(&rows, 2, &[0]))
 }
 
 fn health(summary: &Summary, figures: &Figures) -> String {
     let health = &summary.generator;
-    let mut out =
-        String::from(if figures.invalid(summary).is_empty() { "Generator: healthy" } else { "Generator: NOT healthy" });
+    if health.seconds == 0 {
+        return String::new();
+    }
+    let mut facts = Vec::new();
     if let Some(cpu) = health.cpu_share() {
-        let _ = write!(out, ", workers {} busy (most in a second: {})", percent(cpu), percent(health.busiest_worker));
+        facts.push(format!("workers {} busy, {} in the worst second", percent(cpu), percent(health.busiest_worker)));
     }
-    let _ = write!(out, ", event loop p99 {} ms late", maybe(health.lag.quantile_ms(0.99)));
-    if let Some(peak) = health.peak_memory_bytes {
-        let _ = write!(out, ", memory {} at most", bytes(peak));
-    }
-    if let Some((open, limit)) = health.open_files {
-        let _ = write!(out, ", {} of {} files", count(open), count(limit));
-    }
+    facts.push(format!("event loop p99 {} ms late", maybe(health.lag.quantile_ms(0.99))));
+    facts.extend(health.peak_memory_bytes.map(|peak| format!("memory {} at most", bytes(peak))));
+    facts.extend(health.open_files.map(|(open, limit)| format!("{} of {} files", count(open), count(limit))));
+    let word = if figures.invalid(summary).is_empty() { "healthy" } else { "NOT healthy" };
+    let mut out = format!("\n{}", wrap(&facts.join("; "), &format!("Generator {word}: "), 2));
     if let Some(little) = figures.little {
         let word = match little.verdict {
             LittleVerdict::Ok => "closes",
-            LittleVerdict::Warn => "warns",
+            LittleVerdict::Warn => "closes badly",
             LittleVerdict::Invalid => "does not close",
         };
-        let _ = write!(out, "\nLittle's law {word}: {} of the VUs' time lies outside requests", percent(little.share));
+        let _ = writeln!(out, "Little's law {word}: {} of the VUs' time lies outside requests", percent(little.share));
     }
     out.push_str(&delay(figures));
     out
@@ -196,7 +205,7 @@ fn documented(summary: &Summary, figures: &Figures, baselines: &[Baseline]) -> S
         [one] => one_baseline(one),
         several => several_baselines(several),
     };
-    let _ = writeln!(out, "  * {}", baseline::NOTE);
+    out.push_str(&wrap(baseline::NOTE, "  * ", 4));
     out
 }
 
@@ -204,7 +213,7 @@ fn documented(summary: &Summary, figures: &Figures, baselines: &[Baseline]) -> S
 fn one_baseline(c: &Comparison) -> String {
     let head = format!("Documented by Posit: {} ({})", c.title, c.id);
     let mut out = format!("\n{head}: {}\n", c.standing.words());
-    let mut rows = vec![["", "documented", "this run", "ratio", "difference", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![["", "documented", "this run", "ratio", "difference"].map(str::to_owned).to_vec()];
     let figures = [
         ("requests per second", c.requests_per_second),
         ("cycle time N/X, ms", c.cycle_ms),
@@ -218,11 +227,11 @@ fn one_baseline(c: &Comparison) -> String {
             if name == "error rate" { value.map_or_else(|| MISSING.to_owned(), percent) } else { maybe(value) }
         });
         let ratio = figure.ratio.map_or_else(|| MISSING.to_owned(), |ratio| format!("{ratio:.3}"));
-        rows.push(vec![name.to_owned(), documented, measured, ratio, difference, String::new()]);
+        rows.push(vec![name.to_owned(), documented, measured, ratio, difference]);
     }
-    out.push_str(&table(&rows, 2));
+    out.push_str(&table(&rows, 2, &[0]));
     for difference in &c.differs {
-        let _ = writeln!(out, "  differs: {difference}");
+        out.push_str(&wrap(difference, "  differs: ", 4));
     }
     out
 }
@@ -246,9 +255,25 @@ fn several_baselines(comparisons: &[Comparison]) -> String {
             c.standing.words().to_owned(),
         ]);
     }
-    let mut out = format!("\n{}", table(&rows, 0));
+    let mut out = format!("\n{}", table(&rows, 0, &[0, 8]));
+    out.push_str(&differences(comparisons));
+    out
+}
+
+/// What differs: first what differs from all of them, then the rest.
+fn differences(comparisons: &[Comparison]) -> String {
+    let [first, others @ ..] = comparisons else { return String::new() };
+    let everywhere = |what: &&String| !others.is_empty() && others.iter().all(|c| c.differs.contains(what));
+    let common: Vec<&str> = first.differs.iter().filter(everywhere).map(String::as_str).collect();
+    let mut out = String::new();
+    if !common.is_empty() {
+        out.push_str(&wrap(&common.join("; "), "  all: ", 4));
+    }
     for c in comparisons {
-        let _ = writeln!(out, "  {}: {}", c.id, c.differs.join("; "));
+        let own: Vec<&str> = c.differs.iter().map(String::as_str).filter(|what| !common.contains(what)).collect();
+        if !own.is_empty() {
+            out.push_str(&wrap(&own.join("; "), &format!("  {}: ", c.id), 4));
+        }
     }
     out
 }

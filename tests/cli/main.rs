@@ -1,0 +1,16 @@
+//! The program from outside: the binary as a process, against our sandbox as a process and small hostile servers.
+//! Whatever goes wrong ends with a documented exit code, a message, nothing left on the server, and no key anywhere.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod contract;
+mod death;
+mod disk;
+mod exact;
+mod options;
+mod refusals;
+mod servers;
+mod signals;
+mod support;
+mod targets;
+mod urls;

@@ -1,0 +1,284 @@
+//! Processes: the program in a directory of its own, and sandboxes to aim it at.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_connect-bench");
+/// Nothing here takes as long, however busy the machine.
+const PATIENCE: Duration = Duration::from_secs(150);
+/// What the environment may have that would change what the program does.
+const VARIABLES: [&str; 9] = [
+    "CONNECT_SERVER",
+    "CONNECT_API_KEY",
+    "CONNECT_INSECURE",
+    "CONNECT_CA_CERTIFICATE",
+    "CONNECT_BENCH_RUNS",
+    "CONNECT_BENCH_LOG",
+    "CONNECT_BENCH_SANDBOX_API_KEY",
+    "XDG_CONFIG_HOME",
+    "CI",
+];
+
+fn program() -> Command {
+    let mut command = Command::new(PROGRAM);
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    command.kill_on_drop(true).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A sandbox as a process of its own.
+pub(crate) struct Sandbox {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) key: String,
+}
+
+impl Sandbox {
+    /// One that publishes quickly; later flags override.
+    pub(crate) async fn quick(flags: &[&str]) -> Sandbox {
+        Sandbox::start(&[&["--spawn-delay", "10ms", "--deploy-time", "100ms"], flags].concat()).await
+    }
+
+    pub(crate) async fn start(flags: &[&str]) -> Sandbox {
+        let mut command = program();
+        command.arg("sandbox").arg("--exit-with-parent").args(flags).stdin(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut values = Vec::new();
+        for name in ["CONNECT_SERVER=", "CONNECT_API_KEY="] {
+            let line = lines.next_line().await.unwrap().unwrap();
+            values.push(line.strip_prefix(name).unwrap().to_owned());
+        }
+        let key = values.pop().unwrap();
+        Sandbox { child, url: values.pop().unwrap(), key }
+    }
+
+    pub(crate) async fn api(&self, method: &str, path: &str, body: &Value) -> Value {
+        let url = format!("{}{path}", self.url);
+        let request = reqwest::Client::new().request(method.parse().unwrap(), url);
+        let request = request.header("Authorization", format!("Key {}", self.key));
+        let request = if body.is_null() { request } else { request.body(body.to_string()) };
+        request.send().await.unwrap().json().await.unwrap_or_default()
+    }
+
+    /// The names of all content items on it, sorted.
+    pub(crate) async fn items(&self) -> Vec<String> {
+        let all = self.api("GET", "/__api__/v1/content", &Value::Null).await;
+        let mut names: Vec<String> =
+            all.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Makes an item with a description of somebody's own; returns its GUID.
+    pub(crate) async fn create(&self, name: &str) -> String {
+        let body = json!({"name": name, "description": "somebody's own"});
+        self.api("POST", "/__api__/v1/content", &body).await["guid"].as_str().unwrap().to_owned()
+    }
+
+    /// Requests that it has read; asking is not counted.
+    pub(crate) async fn requests(&self) -> u64 {
+        self.api("GET", "/__sandbox__/stats", &Value::Null).await["requests"]["total"].as_u64().unwrap()
+    }
+
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+/// A place to run the program in: its own working directory, home and runs.
+pub(crate) struct Bench {
+    folder: tempfile::TempDir,
+    /// What must appear nowhere.
+    secrets: Vec<String>,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Bench {
+        Bench { folder: tempfile::tempdir().unwrap(), secrets: Vec::new(), variables: Vec::new() }
+    }
+
+    /// Aimed at a sandbox by the environment, as at any server.
+    pub(crate) fn on(sandbox: &Sandbox) -> Bench {
+        Bench::new().with("CONNECT_SERVER", &sandbox.url).with("CONNECT_API_KEY", &sandbox.key)
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Bench {
+        if name == "CONNECT_API_KEY" {
+            self.secrets.push(value.to_owned());
+        }
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    /// A secret that the program comes to know in another way than by the environment.
+    pub(crate) fn secret(mut self, value: &str) -> Bench {
+        self.secrets.push(value.to_owned());
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn runs(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.path().join("runs")).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+    }
+
+    pub(crate) fn start<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running<'_> {
+        let mut command = program();
+        command.args(arguments).current_dir(self.path()).env("HOME", self.path());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped());
+        let shown = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
+        Running { child: command.spawn().unwrap(), bench: self, began: Instant::now(), shown }
+    }
+
+    pub(crate) async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
+        self.start(arguments).end().await
+    }
+
+    /// A load test of four VUs over two seconds without a warm-up, with further flags.
+    pub(crate) async fn load(&self, flags: &[&str]) -> Ended {
+        self.run(&[&SHORT[..], flags].concat()).await
+    }
+}
+
+/// A short load test.
+pub(crate) const SHORT: [&str; 7] = ["load", "-u", "4", "-d", "2s", "--warmup", "0s"];
+
+/// The program while it runs.
+pub(crate) struct Running<'a> {
+    child: Child,
+    bench: &'a Bench,
+    began: Instant,
+    shown: String,
+}
+
+impl Running<'_> {
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until the run has written this many seconds.
+    pub(crate) async fn seconds(&mut self, seconds: usize) {
+        loop {
+            let lines = |run: &PathBuf| {
+                let text = std::fs::read(run.join("windows.ndjson")).unwrap_or_default();
+                text.iter().filter(|&&byte| byte == b'\n').count()
+            };
+            if self.bench.runs().iter().map(lines).max().unwrap_or(0) >= seconds {
+                return;
+            }
+            assert!(self.began.elapsed() < PATIENCE, "{}: no seconds were written", self.shown);
+            if self.child.try_wait().unwrap().is_some() {
+                let mut said = String::new();
+                self.child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+                panic!("{}: ended before {seconds} s: {said}", self.shown);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) async fn say(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Closes the end of its stdout, as `head` does.
+    pub(crate) fn deafen(&mut self) {
+        drop(self.child.stdout.take());
+    }
+
+    /// Waits for the end, and checks what holds of every end: no panic, no key in any output or file.
+    pub(crate) async fn end(self) -> Ended {
+        let Running { mut child, bench, began, shown } = self;
+        drop(child.stdin.take());
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{shown}: did not end")).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        let ended = Ended { code: output.status.code(), stdout, stderr, took: began.elapsed(), shown };
+        ended.check(bench);
+        ended
+    }
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+    /// The command line, for the message of an assertion.
+    pub(crate) shown: String,
+}
+
+impl Ended {
+    fn check(&self, bench: &Bench) {
+        let outputs = [("stdout".to_owned(), self.stdout.clone()), ("stderr".to_owned(), self.stderr.clone())];
+        let files = bench.runs().into_iter().flat_map(|run| std::fs::read_dir(run).unwrap());
+        let files = files.map(|entry| entry.unwrap().path());
+        let files = files.map(|path| {
+            let text = std::fs::read(&path).unwrap_or_default();
+            (path.display().to_string(), String::from_utf8_lossy(&text).into_owned())
+        });
+        for (name, text) in outputs.into_iter().chain(files) {
+            for word in ["panicked", "RUST_BACKTRACE"] {
+                assert!(!text.contains(word), "{word} in {name}: {self:#?}");
+            }
+            for secret in &bench.secrets {
+                assert!(!text.contains(secret.as_str()), "the key is in {name}: {self:#?}");
+            }
+        }
+    }
+
+    /// It ended with this code, and said all of this on stderr.
+    #[track_caller]
+    pub(crate) fn fails(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in the message: {self:#?}");
+        }
+    }
+
+    /// It passed, or the only objection is that this machine was too busy to measure on.
+    #[track_caller]
+    pub(crate) fn passes(&self) {
+        let busy =
+            self.code == Some(121) && ["NOT VALID", "\"valid\": false"].iter().any(|word| self.stdout.contains(word));
+        assert!(busy || self.code == Some(0), "{self:#?}");
+    }
+
+    /// The one document on stdout.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("{}: stdout is not one document: {e}: {self:#?}", self.shown))
+    }
+}
+
+/// A number of a document.
+#[track_caller]
+pub(crate) fn number(document: &Value, pointer: &str) -> f64 {
+    document.pointer(pointer).and_then(Value::as_f64).unwrap_or_else(|| panic!("no number {pointer} in {document:#}"))
+}
