@@ -143,6 +143,15 @@ pub struct ContentArgs {
     pub publish_new_content: bool,
 }
 
+/// Who speaks HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Http1Engine {
+    /// hyper.
+    Hyper,
+    /// Our own codec.
+    Own,
+}
+
 /// How the load is made.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Engine")]
@@ -159,6 +168,12 @@ pub struct EngineArgs {
     /// Empty each VU's cookie jar before each request, as k6 does: an affinity cookie is lost then.
     #[arg(long)]
     pub reset_cookies: bool,
+    /// Who speaks HTTP/1.1: hyper, or our own codec, which needs less CPU.
+    #[arg(long, value_enum, default_value_t = Http1Engine::Hyper)]
+    pub http1_engine: Http1Engine,
+    /// Do not ask the kernel when responses arrived: durations are not corrected by our own delay in reading them.
+    #[arg(long)]
+    pub no_kernel_timestamps: bool,
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,

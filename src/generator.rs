@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::capacity::search::GeneratorState;
 use crate::histogram::Latency;
 use crate::outcome::{Blame, ErrorKind};
-use crate::window::{Second, SeriesWindow};
+use crate::window::{GeneratorWindow, Second, SeriesWindow};
 
 /// Share of one core that a worker may use before its VUs wait for it (`docs`: k6 asks for 20 % idle, too).
 const BUSY: f64 = 0.85;
@@ -19,6 +19,12 @@ const LAG_OF_PROBE_MS: f64 = 2.0;
 const LAG_MS: f64 = 5.0;
 /// Lag that matters as a share of the median latency.
 const LAG_SHARE: f64 = 0.05;
+/// Delay in reading responses that matters at any latency, ms.
+const DELAY_MS: f64 = 1.0;
+/// Delay in reading responses that matters as a share of the median latency.
+const DELAY_SHARE: f64 = 0.05;
+/// Share of the time in which a worker may wait for a core that others have.
+const QUEUED: f64 = 0.05;
 /// Share of the machine's CPU that the hypervisor may give to others.
 const STEAL: f64 = 0.20;
 /// Share of the seconds that may be limited in a valid run.
@@ -28,19 +34,24 @@ const LIMITED_SHARE: f64 = 0.05;
 #[must_use]
 pub fn state(second: &Second) -> GeneratorState {
     let window = &second.window;
-    let mut latency = Latency::default();
+    let (mut latency, mut delay) = (Latency::default(), Latency::default());
     for series in &window.series {
         latency.merge(&series.duration);
+        delay.merge(&series.generator_delay);
     }
+    let median = latency.quantile_ms(0.5).unwrap_or(0.0);
     let limited = |reason: String| GeneratorState::Limited { reason };
     let busiest = window.generator.busiest_permille as f64 / 1000.0;
     if busiest > BUSY {
         return limited(format!("a worker thread was busy: {:.0} % of its core", 100.0 * busiest));
     }
-    let allowed = LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * latency.quantile_ms(0.5).unwrap_or(0.0));
-    let lag = window.generator.lag.quantile_ms(0.9).unwrap_or(0.0);
-    if lag > allowed {
-        return limited(format!("the event loop was late: {lag:.0} ms"));
+    let late = match delay.quantile_ms(0.99) {
+        // The kernel says how long responses waited for us: the error itself, not a sign of it.
+        Some(delay) => delayed(delay, median, &window.generator),
+        None => lagging(median, &window.generator),
+    };
+    if let Some(reason) = late {
+        return limited(reason);
     }
     if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
         return limited(format!("the hypervisor gave the CPU to others: {:.0} % of it", 100.0 * steal));
@@ -52,6 +63,21 @@ pub fn state(second: &Second) -> GeneratorState {
         Some(kind) => limited(kind.describe()),
         None => GeneratorState::Healthy,
     }
+}
+
+/// Why responses that waited for so long at the 99th percentile spoil a second.
+fn delayed(delay_ms: f64, median_ms: f64, generator: &GeneratorWindow) -> Option<String> {
+    let queued = generator.queued_ns as f64 / generator.wall_ns.max(1) as f64;
+    let why = if queued > QUEUED { ", because other processes took the CPU" } else { "" };
+    (delay_ms > DELAY_MS.max(DELAY_SHARE * median_ms))
+        .then(|| format!("responses that had arrived waited for us{why}: p99 {delay_ms:.1} ms"))
+}
+
+/// Why an event loop that was late spoils a second, where the kernel does not say how long responses waited.
+fn lagging(median_ms: f64, generator: &GeneratorWindow) -> Option<String> {
+    let allowed = LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * median_ms);
+    let lag = generator.lag.quantile_ms(0.9).unwrap_or(0.0);
+    (lag > allowed).then(|| format!("the event loop was late: {lag:.0} ms"))
 }
 
 /// The generator's health over the measured part of a run.
@@ -66,6 +92,12 @@ pub struct Health {
     pub reasons: BTreeMap<String, u64>,
     /// How late the event loops were. Includes up to 1 ms that the probe's timer adds by itself.
     pub lag: Latency,
+    /// How long responses waited between the kernel's receipt and our reading them; empty where the kernel does not say.
+    #[serde(default)]
+    pub delay: Latency,
+    /// Reads for which the kernel should have told when the bytes came, and did not.
+    #[serde(default)]
+    pub unstamped: u64,
     /// CPU time of the workers, ns.
     pub cpu_ns: u64,
     /// Wall time of the workers, ns.
@@ -96,6 +128,10 @@ impl Health {
         }
         let generator = &second.window.generator;
         self.lag.merge(&generator.lag);
+        for series in &second.window.series {
+            self.delay.merge(&series.generator_delay);
+            self.unstamped += series.unstamped;
+        }
         self.cpu_ns += generator.cpu_ns;
         self.wall_ns += generator.wall_ns;
         self.busiest_worker = self.busiest_worker.max(generator.busiest_permille as f64 / 1000.0);
@@ -151,6 +187,25 @@ mod tests {
         assert!(matches!(state(&second(9, 300, 20)), GeneratorState::Limited { .. }));
         assert_eq!(state(&second(9, 300, 1000)), GeneratorState::Healthy);
         assert!(matches!(state(&second(1, 900, 20)), GeneratorState::Limited { .. }));
+    }
+
+    #[test]
+    fn where_the_kernel_says_how_long_responses_waited_nothing_else_is_asked() {
+        let delayed = |delay_us: u64, latency_ms: u64, queued_permille: u64| {
+            let mut second = second(9, 300, latency_ms);
+            second.window.series[0].generator_delay.record_n(Duration::from_micros(delay_us), 100);
+            second.window.generator.wall_ns = 1_000;
+            second.window.generator.queued_ns = queued_permille;
+            state(&second)
+        };
+        assert_eq!(delayed(900, 20, 0), GeneratorState::Healthy);
+        assert_eq!(delayed(9_000, 200, 0), GeneratorState::Healthy);
+        let reason = |state| match state {
+            GeneratorState::Limited { reason } => reason,
+            GeneratorState::Healthy => String::new(),
+        };
+        assert!(reason(delayed(1_100, 20, 10)).contains("waited for us: p99 1.1 ms"));
+        assert!(reason(delayed(11_000, 200, 60)).contains("because other processes took the CPU"));
     }
 
     #[test]

@@ -78,6 +78,23 @@ pub struct HttpPlan {
     pub insecure: bool,
     /// Whether the cookie jar is emptied at each iteration, as k6 does (an affinity cookie is lost then).
     pub reset_cookies: bool,
+    /// Who speaks HTTP/1.1.
+    #[serde(default)]
+    pub http1_engine: Http1Engine,
+    /// Whether the kernel is asked when bytes arrived, where it can be.
+    #[serde(default)]
+    pub kernel_timestamps: bool,
+}
+
+/// Who speaks HTTP/1.1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Http1Engine {
+    /// hyper: the reference.
+    #[default]
+    Hyper,
+    /// Our own codec.
+    Own,
 }
 
 /// One scenario: an executor and what its VUs do.

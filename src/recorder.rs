@@ -26,6 +26,10 @@ pub struct Sample {
     pub connections: u64,
     /// Bytes written and read.
     pub bytes: (u64, u64),
+    /// How long the end of the response waited in this machine before we read it, where the kernel told.
+    pub delay: Option<Duration>,
+    /// Reads for which the kernel should have told when the bytes came, and did not.
+    pub unstamped: u64,
     /// The node that answered, as interned by [`Recorder::node`].
     pub node: Option<NodeId>,
 }
@@ -40,6 +44,8 @@ pub struct Recorder {
     window: Window,
     closed: Vec<(u64, Window)>,
     second: u64,
+    /// Where the open window ends.
+    boundary: Duration,
     in_flight: Vec<u64>,
     iterating: Vec<u64>,
     vus: Vec<u64>,
@@ -60,6 +66,7 @@ impl Recorder {
             window: Window::new(series, scenarios),
             closed: Vec::new(),
             second: 0,
+            boundary: SECOND,
             in_flight: vec![0; series],
             iterating: vec![0; scenarios],
             vus: vec![0; scenarios],
@@ -100,6 +107,7 @@ impl Recorder {
         s.connections += sample.connections;
         s.bytes_sent += sample.bytes.0;
         s.bytes_received += sample.bytes.1;
+        s.unstamped += sample.unstamped;
         if let Some(status) = sample.status {
             *s.statuses.entry(status).or_default() += 1;
         }
@@ -119,6 +127,10 @@ impl Recorder {
                 s.sending.record(phases.sending);
                 s.waiting.record(phases.waiting);
                 s.receiving.record(phases.receiving);
+                if let Some(delay) = sample.delay {
+                    s.generator_delay.record(delay);
+                    s.duration_corrected.record(phases.duration().saturating_sub(delay));
+                }
             }
             Ended::Failed(kind) => {
                 *s.errors.entry(kind).or_default() += 1;
@@ -128,6 +140,7 @@ impl Recorder {
         }
         if let Some(NodeId(node)) = sample.node {
             let label = &self.nodes[usize::from(node)];
+            // Not `entry`: it wants a copy of the label, request after request.
             if !s.nodes.contains_key(label) {
                 s.nodes.insert(label.clone(), crate::window::NodeWindow::default());
             }
@@ -244,9 +257,11 @@ impl Recorder {
         self.window.generator.lag.record(lag);
     }
 
-    /// CPU and wall time of the worker's thread since the last call. Put into the window that is open.
-    pub fn cpu(&mut self, cpu: Duration, wall: Duration) {
+    /// CPU and wall time of the worker's thread since the last call, and the time in which it was ready to run and
+    /// others ran. Put into the window that is open.
+    pub fn cpu(&mut self, cpu: Duration, wall: Duration, queued: Duration) {
         let generator = &mut self.window.generator;
+        generator.queued_ns += nanos(queued);
         generator.cpu_ns += nanos(cpu);
         generator.wall_ns += nanos(wall);
         let permille = nanos(cpu) * 1000 / nanos(wall).max(1);
@@ -255,10 +270,10 @@ impl Recorder {
 
     /// Closes every window that is over at `now`.
     pub fn roll(&mut self, now: Duration) {
-        while now >= self.boundary() {
-            let end = self.boundary();
-            self.close(end);
+        while now >= self.boundary {
+            self.close(self.boundary);
             self.second += 1;
+            self.boundary += SECOND;
         }
     }
 
@@ -273,10 +288,6 @@ impl Recorder {
         self.roll(now);
         self.close(now);
         self.closed
-    }
-
-    fn boundary(&self) -> Duration {
-        SECOND * u32::try_from(self.second + 1).unwrap_or(u32::MAX)
     }
 
     fn close(&mut self, end: Duration) {
@@ -332,6 +343,8 @@ mod tests {
             retried: false,
             connections: 0,
             bytes: (10, 20),
+            delay: None,
+            unstamped: 0,
             node: None,
         }
     }

@@ -138,6 +138,16 @@ pub struct SeriesWindow {
     /// Open model: from the time when the iteration was due to the end of its first request, of completed ones.
     #[serde(skip_serializing_if = "Latency::is_empty")]
     pub response_time: Latency,
+    /// How long the end of a completed response waited between the kernel's receipt and our reading it: the error that
+    /// the generator made. Empty where the kernel does not say.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub generator_delay: Latency,
+    /// `duration` less `generator_delay`, of the same requests.
+    #[serde(skip_serializing_if = "Latency::is_empty")]
+    pub duration_corrected: Latency,
+    /// Reads for which the kernel should have told when the bytes came, and did not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unstamped: u64,
 }
 
 impl SeriesWindow {
@@ -171,6 +181,9 @@ impl SeriesWindow {
         self.waiting.merge(&other.waiting);
         self.receiving.merge(&other.receiving);
         self.response_time.merge(&other.response_time);
+        self.generator_delay.merge(&other.generator_delay);
+        self.duration_corrected.merge(&other.duration_corrected);
+        self.unstamped += other.unstamped;
     }
 }
 
@@ -262,6 +275,9 @@ pub struct GeneratorWindow {
     pub wall_ns: u64,
     /// Greatest CPU share of a single worker in one second, in parts per thousand: one full thread limits its VUs.
     pub busiest_permille: u64,
+    /// Time in which the worker threads were ready to run and others ran on their cores.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub queued_ns: u64,
 }
 
 impl GeneratorWindow {
@@ -269,6 +285,7 @@ impl GeneratorWindow {
         self.lag.merge(&other.lag);
         self.cpu_ns += other.cpu_ns;
         self.wall_ns += other.wall_ns;
+        self.queued_ns += other.queued_ns;
         self.busiest_permille = self.busiest_permille.max(other.busiest_permille);
     }
 }

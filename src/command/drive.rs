@@ -18,7 +18,7 @@ use crate::histogram::Latency;
 use crate::host::{Environment, Monitor};
 use crate::http::dial::NetDial;
 use crate::http::{ClientConfig, DialFault};
-use crate::plan::Plan;
+use crate::plan::{Http1Engine, Plan};
 use crate::rundir::{PlanFile, RunDir};
 use crate::summary::{self, Builder, RunState, Summary};
 use crate::window::Second;
@@ -109,8 +109,13 @@ fn start(
     tls: Option<Arc<rustls::ClientConfig>>,
 ) -> Result<Run, Failure> {
     let (host, port, config) = address(&plan.target.url)?;
+    let config = ClientConfig { http1: plan.http.http1_engine, ..config };
     let client = move || config.clone();
-    let dial = move || -> Result<NetDial, DialFault> { NetDial::new(&host, port, tls.clone()) };
+    let stamps = plan.http.kernel_timestamps;
+    let dial = move || -> Result<NetDial, DialFault> {
+        let dial = NetDial::new(&host, port, tls.clone())?;
+        Ok(if stamps { dial.with_kernel_timestamps() } else { dial })
+    };
     let parts = Parts { dial, client: Arc::new(client), programs };
     Run::start(plan.clone(), &parts).context("the run cannot start").map_err(Failure::from)
 }
@@ -123,7 +128,8 @@ pub(super) fn address(url: &Url) -> Result<(String, u16, ClientConfig), Failure>
     let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
     let mut origin = url.clone();
     origin.set_path("/");
-    Ok((host, port, ClientConfig { origin, host: header }))
+    // The reference, where no plan says otherwise.
+    Ok((host, port, ClientConfig { origin, host: header, http1: Http1Engine::default() }))
 }
 
 /// Where a run stands.

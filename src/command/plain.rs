@@ -88,7 +88,7 @@ async fn preflight(
     let dial =
         NetDial::new(&host, port, tls).map_err(|fault| Failure::unreachable(anyhow!("{url}: {}", fault.detail)))?;
     let mut client = Client::new(Rc::new(dial), Rc::new(config));
-    let exchange = exchange(fetch, SeriesId(0), None, AGENT).map_err(Failure::invalid)?;
+    let exchange = Rc::new(exchange(fetch, SeriesId(0), None, AGENT).map_err(Failure::invalid)?);
     let guard = Guard::default();
     let asked = tokio::time::timeout(fetch.timeout, client.exchange(&exchange, &guard)).await;
     let unreachable = |kind: ErrorKind| Failure::unreachable(anyhow!("{url}: {}{}", kind.describe(), advice(kind)));

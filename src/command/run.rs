@@ -14,10 +14,10 @@ use super::session::Session;
 use super::signals::Signals;
 use super::view::View;
 use crate::capacity::search::Search;
-use crate::cli::{EngineArgs, OutputArgs};
+use crate::cli::{self, EngineArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::host::{self, Environment};
-use crate::plan::{self, Executor, FetchPlan, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepsPlan};
+use crate::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepsPlan};
 use crate::rundir;
 use crate::summary::{Figures, RunState, Summary};
 
@@ -185,6 +185,11 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
             user_agent: AGENT.to_owned(),
             insecure: session.insecure,
             reset_cookies: engine.reset_cookies,
+            http1_engine: match engine.http1_engine {
+                cli::Http1Engine::Hyper => Http1Engine::Hyper,
+                cli::Http1Engine::Own => Http1Engine::Own,
+            },
+            kernel_timestamps: !engine.no_kernel_timestamps,
         },
         workers,
         warm_up: shape.warm_up,

@@ -72,6 +72,24 @@ pub struct Exchange {
     pub timeout: Duration,
 }
 
+/// Most bytes of a body that are looked at by a check, however much a server sends.
+const MAX_CHECKED_BODY: usize = 1 << 20;
+
+impl Exchange {
+    /// How many bytes of the body are kept, for the program and for the check of the body.
+    #[must_use]
+    pub fn bytes_kept(&self) -> usize {
+        if self.expect.body_contains.is_some() { MAX_CHECKED_BODY.max(self.keep_body) } else { self.keep_body }
+    }
+
+    /// Whether the program sees the response's headers: when it wants the body, too. Building a map of them costs more
+    /// than the rest of a fetch, so one who wants headers alone asks for one byte of the body.
+    #[must_use]
+    pub fn keeps_headers(&self) -> bool {
+        self.keep_body > 0
+    }
+}
+
 /// How an exchange ended, as told to the program that asked for it.
 #[derive(Debug)]
 pub struct Outcome<'a> {
@@ -79,7 +97,7 @@ pub struct Outcome<'a> {
     pub ended: Ended,
     /// The status, where a response head came.
     pub status: Option<u16>,
-    /// The response's headers, where a head came.
+    /// The response's headers, where a head came and [`Exchange::keeps_headers`].
     pub headers: Option<&'a HeaderMap>,
     /// The first `keep_body` bytes of the body.
     pub body: &'a [u8],

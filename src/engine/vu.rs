@@ -188,7 +188,12 @@ impl<D: Dial> Vu<D> {
         }
     }
 
-    async fn exchange(&mut self, exchange: &Exchange, client: &mut Client<D>, driver: &mut Driver) -> Option<Action> {
+    async fn exchange(
+        &mut self,
+        exchange: &Rc<Exchange>,
+        client: &mut Client<D>,
+        driver: &mut Driver,
+    ) -> Option<Action> {
         let shared = self.shared();
         let series = usize::from(exchange.series.0);
         shared.recorder.borrow_mut().request_started(shared.now(), series);
@@ -284,6 +289,8 @@ impl<D: Dial> Shared<D> {
             retried: done.retried,
             connections: done.connections,
             bytes: done.bytes,
+            delay: done.delay,
+            unstamped: done.unstamped,
             node,
         };
         recorder.request_ended(done.span.1.saturating_duration_since(self.start), series, &sample);

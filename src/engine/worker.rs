@@ -137,8 +137,8 @@ impl<D: Dial> Crew<D> {
         let since_start = now.saturating_duration_since(shared.start);
         let mut recorder = shared.recorder.borrow_mut();
         recorder.lag(since_start, now.saturating_duration_since(due));
-        if let Some((cpu, wall)) = thread.lap(now) {
-            recorder.cpu(cpu, wall);
+        if let Some((cpu, wall, queued)) = thread.lap(now) {
+            recorder.cpu(cpu, wall, queued);
         }
         drop(recorder);
         self.courses.iter().for_each(|course| course.tick(now));
@@ -154,8 +154,8 @@ impl<D: Dial> Crew<D> {
         let shared = &self.place.shared;
         let now = shared.now();
         let mut recorder = shared.recorder.replace(Recorder::new(0, 0));
-        if let Some((cpu, wall)) = thread.lap(Instant::now()) {
-            recorder.cpu(cpu, wall);
+        if let Some((cpu, wall, queued)) = thread.lap(Instant::now()) {
+            recorder.cpu(cpu, wall, queued);
         }
         send(reports, recorder.finish(now), &mut shared.events.borrow_mut());
     }
@@ -171,10 +171,11 @@ fn send(reports: &UnboundedSender<Report>, windows: Vec<(u64, Window)>, events: 
     }
 }
 
-/// CPU and wall time of this thread, lap by lap.
+/// CPU, wall and run-queue time of this thread, lap by lap.
 struct ThreadClock {
     cpu: Duration,
     wall: Instant,
+    queued: Duration,
 }
 
 /// A share of the CPU is worth the name only over some time.
@@ -182,22 +183,30 @@ const LAP: Duration = Duration::from_millis(500);
 
 impl ThreadClock {
     fn now() -> ThreadClock {
-        ThreadClock { cpu: thread_cpu(), wall: Instant::now() }
+        ThreadClock { cpu: thread_cpu(), wall: Instant::now(), queued: thread_queued() }
     }
 
-    fn lap(&mut self, now: Instant) -> Option<(Duration, Duration)> {
+    fn lap(&mut self, now: Instant) -> Option<(Duration, Duration, Duration)> {
         let wall = now.saturating_duration_since(self.wall);
         if wall < LAP {
             return None;
         }
-        let cpu = thread_cpu();
-        let used = cpu.saturating_sub(self.cpu);
-        *self = ThreadClock { cpu, wall: now };
-        Some((used, wall))
+        let next = ThreadClock { cpu: thread_cpu(), wall: now, queued: thread_queued() };
+        let used = next.cpu.saturating_sub(self.cpu);
+        let queued = next.queued.saturating_sub(self.queued);
+        *self = next;
+        Some((used, wall, queued))
     }
 }
 
 fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Time in which this thread was ready to run and others ran on its core; zero where the system does not say.
+fn thread_queued() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::arrival::{Arrival, Arrived, StampsOn, Tcp};
 use crate::outcome::ErrorKind;
 
 /// How long a looked-up name is used, as in k6 (`dns.ttl`).
@@ -44,7 +45,7 @@ pub struct DialFault {
 /// Opens connections to the one place that a run talks to. One per worker, shared by its VUs.
 pub trait Dial: 'static {
     /// What it opens.
-    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+    type Stream: AsyncRead + AsyncWrite + Arrival + Unpin + 'static;
 
     /// Opens one connection.
     fn dial(&self) -> impl Future<Output = Result<Dialled<Self::Stream>, DialFault>>;
@@ -56,6 +57,8 @@ pub struct NetDial {
     port: u16,
     tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
     resolved: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
+    /// Whether the kernel is asked when bytes arrived.
+    stamps: Option<StampsOn>,
 }
 
 impl NetDial {
@@ -70,7 +73,14 @@ impl NetDial {
             Err(e) => Err(DialFault { kind: ErrorKind::TlsHostname, detail: e.to_string() }),
         };
         let tls = tls.map(named).transpose()?;
-        Ok(NetDial { host, port, tls, resolved: RefCell::new(None) })
+        Ok(NetDial { host, port, tls, resolved: RefCell::new(None), stamps: None })
+    }
+
+    /// Asks the kernel when the bytes that are read arrived. To be called some time before the first connection.
+    #[must_use]
+    pub fn with_kernel_timestamps(mut self) -> NetDial {
+        self.stamps = Some(StampsOn::new());
+        self
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, DialFault> {
@@ -148,6 +158,7 @@ impl Dial for NetDial {
         // Small requests must not wait for the peer's delayed ACK.
         let _ = stream.set_nodelay(true);
         let connecting = began.elapsed();
+        let stream = Tcp::new(stream, self.stamps.is_some());
         let Some((config, name)) = &self.tls else {
             return Ok(Dialled { stream: NetStream::Plain(stream), connecting, tls_handshaking: Duration::ZERO });
         };
@@ -162,9 +173,18 @@ impl Dial for NetDial {
 #[derive(Debug)]
 pub enum NetStream {
     /// TCP.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// TLS over TCP; boxed, because its buffers would make every plain VU pay for them.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
+}
+
+impl Arrival for NetStream {
+    fn arrived(&self) -> Arrived {
+        match self {
+            NetStream::Plain(s) => s.arrived(),
+            NetStream::Tls(s) => s.arrived(),
+        }
+    }
 }
 
 impl AsyncRead for NetStream {

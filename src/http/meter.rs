@@ -5,9 +5,12 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
+
+use super::arrival::{Arrival, Arrived};
 
 /// What a [`Metered`] stream noted. Shared with the VU that owns the connection; both live on one thread.
 #[derive(Debug, Default)]
@@ -20,6 +23,10 @@ pub struct Marks {
     pub last_write: Cell<Option<Instant>>,
     /// When the first bytes were read since [`Marks::arm`].
     pub first_read: Cell<Option<Instant>>,
+    /// How long what was last read had waited in the kernel, since [`Marks::arm`].
+    pub delay: Cell<Option<Duration>>,
+    /// Reads since [`Marks::arm`] for which the kernel should have told when they came, and did not.
+    pub unstamped: Cell<u64>,
 }
 
 impl Marks {
@@ -27,6 +34,8 @@ impl Marks {
     pub fn arm(&self) {
         self.last_write.set(None);
         self.first_read.set(None);
+        self.delay.set(None);
+        self.unstamped.set(0);
     }
 }
 
@@ -44,7 +53,7 @@ impl<S> Metered<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + Arrival + Unpin> AsyncRead for Metered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
@@ -53,6 +62,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
             self.marks.bytes_in.set(self.marks.bytes_in.get() + read as u64);
             if self.marks.first_read.get().is_none() {
                 self.marks.first_read.set(Some(Instant::now()));
+            }
+            match self.inner.arrived() {
+                Arrived::Unknown => {}
+                Arrived::Unstamped => self.marks.unstamped.set(self.marks.unstamped.get() + 1),
+                Arrived::Before(delay) => self.marks.delay.set(Some(delay)),
             }
         }
         polled

@@ -3,11 +3,13 @@
 //! Stable from the first release: fields are added, never renamed or removed. `schemas/` has their JSON Schemas, and a
 //! test holds real output against them. A figure without data is `null`, never zero.
 
+mod latency;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use latency::LatencyDocument;
 use serde::Serialize;
 
 use crate::baseline::{self, Baseline, Comparison};
@@ -48,47 +50,6 @@ impl TargetDocument {
     }
 }
 
-/// Latencies in ms.
-#[derive(Debug, Serialize)]
-pub struct LatencyDocument {
-    /// Number of values.
-    pub n: u64,
-    /// Mean, exact.
-    pub mean: Option<f64>,
-    /// Median.
-    pub p50: Option<f64>,
-    /// 90th percentile.
-    pub p90: Option<f64>,
-    /// 95th percentile.
-    pub p95: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-    /// 99.9th percentile; `null` below 10 000 values.
-    pub p999: Option<f64>,
-    /// Greatest value.
-    pub max: Option<f64>,
-}
-
-/// Fewest values of which a 99.9th percentile says anything.
-const LEAST_FOR_P999: u64 = 10_000;
-
-impl LatencyDocument {
-    /// The usual figures of a distribution.
-    #[must_use]
-    pub fn of(latency: &Latency) -> LatencyDocument {
-        LatencyDocument {
-            n: latency.count(),
-            mean: latency.mean_ms(),
-            p50: latency.quantile_ms(0.5),
-            p90: latency.quantile_ms(0.9),
-            p95: latency.quantile_ms(0.95),
-            p99: latency.quantile_ms(0.99),
-            p999: latency.quantile_ms(0.999).filter(|_| latency.count() >= LEAST_FOR_P999),
-            max: latency.max_ms(),
-        }
-    }
-}
-
 /// `load --json`.
 #[derive(Debug, Serialize)]
 pub struct LoadDocument {
@@ -109,6 +70,9 @@ pub struct LoadDocument {
     pub requests_per_second: Rates,
     /// Latency of completed fetches in the measured part.
     pub fetch_latency_ms: LatencyDocument,
+    /// The same without the time that responses waited in this machine before they were read; `null` where the kernel
+    /// did not say when they came.
+    pub fetch_latency_corrected_ms: Option<LatencyDocument>,
     /// 95 % intervals of the figures of the measured part, from ten batches.
     pub intervals_95: Intervals,
     /// Time per iteration of the fetching VUs, N/X.
@@ -237,6 +201,11 @@ pub struct GeneratorDocument {
     pub steal_share_max: Option<f64>,
     /// How late the event loops were, up to 1 ms of it the probe's own.
     pub lag_ms: LatencyDocument,
+    /// How long responses waited between the kernel's receipt and our reading them, all scenarios: the error of the
+    /// latencies that is our own. `null` where the kernel does not say; then `lag_ms` is what there is.
+    pub delay_ms: Option<LatencyDocument>,
+    /// Reads for which the kernel should have told when the bytes came, and did not.
+    pub unstamped_reads: u64,
     /// Seconds in which the generator was the limit, and seconds measured.
     pub limited_seconds: (u64, u64),
     /// Resident memory at the first and at the last measured second.
@@ -256,6 +225,8 @@ impl GeneratorDocument {
             busiest_worker_share: health.busiest_worker,
             steal_share_max: health.steal_share_max,
             lag_ms: LatencyDocument::of(&health.lag),
+            delay_ms: LatencyDocument::some(&health.delay),
+            unstamped_reads: health.unstamped,
             limited_seconds: (health.limited_seconds, health.seconds),
             memory_bytes: health.memory_bytes,
             peak_memory_bytes: health.peak_memory_bytes,
@@ -325,6 +296,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         requests: requests(summary),
         requests_per_second: Rates { all: figures.all_per_s, fetch: figures.fetch_per_s },
         fetch_latency_ms: LatencyDocument::of(&figures.fetch.duration),
+        fetch_latency_corrected_ms: LatencyDocument::some(&figures.fetch.duration_corrected),
         intervals_95: Intervals {
             requests_per_second: figures.all_per_s_interval,
             fetch_per_second: figures.fetch_per_s_interval,

@@ -6,7 +6,9 @@ use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, S
 use connect_bench::histogram::Latency;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
-use connect_bench::plan::{self, Executor, FetchPlan, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target};
+use connect_bench::plan::{
+    self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
+};
 use connect_bench::summary::{Builder, RunState, Search, Summary};
 use connect_bench::window::{GeneratorWindow, HostSample, Part, ScenarioWindow, Second, Window};
 
@@ -69,7 +71,13 @@ fn plan(command: &str, target: Target, scenarios: Vec<ScenarioPlan>) -> Plan {
         run_id: "20260101T000000Z-test".to_owned(),
         seed: 1,
         target,
-        http: HttpPlan { user_agent: "connect-bench/0.1.0".to_owned(), insecure: false, reset_cookies: false },
+        http: HttpPlan {
+            user_agent: "connect-bench/0.1.0".to_owned(),
+            insecure: false,
+            reset_cookies: false,
+            http1_engine: Http1Engine::Hyper,
+            kernel_timestamps: true,
+        },
         workers: 2,
         warm_up: Duration::from_secs(WARM_UP_S),
         duration: Duration::from_secs(WARM_UP_S + STEADY_S),
@@ -128,6 +136,9 @@ fn window(second: u64) -> Window {
         } else {
             fetches.requests.completed += 1;
             fetches.duration.record(took);
+            let delay = Duration::from_micros(50 + 10 * (at % 4));
+            fetches.generator_delay.record(delay);
+            fetches.duration_corrected.record(took - delay);
             node.completed += 1;
             node.duration.record(took);
         }

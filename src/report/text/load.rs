@@ -181,7 +181,23 @@ fn health(summary: &Summary, figures: &Figures) -> String {
         };
         let _ = writeln!(out, "Little's law {word}: {} of the VUs' time lies outside requests", percent(little.share));
     }
+    out.push_str(&delay(figures));
     out
+}
+
+/// What of the latency is our own doing.
+fn delay(figures: &Figures) -> String {
+    let (delay, corrected) = (&figures.fetch.generator_delay, &figures.fetch.duration_corrected);
+    if delay.is_empty() {
+        return "\nHow long responses waited in this machine before we read them is not known here".to_owned();
+    }
+    format!(
+        "\nOf the latency, waiting in this machine before we read it: p50 {} ms, p99 {} ms; corrected p50 {} ms, p99 {} ms",
+        maybe(delay.quantile_ms(0.5)),
+        maybe(delay.quantile_ms(0.99)),
+        maybe(corrected.quantile_ms(0.5)),
+        maybe(corrected.quantile_ms(0.99)),
+    )
 }
 
 fn documented(summary: &Summary, figures: &Figures, baselines: &[Baseline]) -> String {

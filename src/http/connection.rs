@@ -1,0 +1,90 @@
+//! The seam between a VU's client and the two engines that speak HTTP/1.1.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::arrival::Arrival;
+use super::meter::Marks;
+use super::{hyper1, own};
+use crate::outcome::ErrorKind;
+use crate::plan::Http1Engine;
+
+/// A connection that was idle for longer than this is looked at before it is used: the server may have closed it.
+const LOOK_AFTER_IDLE: Duration = Duration::from_millis(5);
+
+/// What both engines keep of a connection.
+#[derive(Debug)]
+pub(super) struct Common {
+    marks: Rc<Marks>,
+    idle_since: Instant,
+}
+
+/// A VU's connection.
+#[derive(Debug)]
+pub(super) enum Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> {
+    /// hyper's.
+    Hyper { http: hyper1::Connection<S>, common: Common },
+    /// Our own.
+    Own { http: own::Connection<S>, common: Common },
+}
+
+impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
+    /// Starts HTTP on a stream that was just opened.
+    pub(super) async fn open(engine: Http1Engine, stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
+        let common = Common { marks: marks.clone(), idle_since: Instant::now() };
+        Ok(match engine {
+            Http1Engine::Hyper => Connection::Hyper { http: hyper1::Connection::open(stream, marks).await?, common },
+            Http1Engine::Own => Connection::Own { http: own::Connection::open(stream, marks), common },
+        })
+    }
+
+    fn common(&self) -> &Common {
+        match self {
+            Connection::Hyper { common, .. } | Connection::Own { common, .. } => common,
+        }
+    }
+
+    /// Bytes written and read so far.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let marks = &self.common().marks;
+        (marks.bytes_out.get(), marks.bytes_in.get())
+    }
+
+    /// Gets the marks ready for a request.
+    pub(super) fn arm(&self) -> Rc<Marks> {
+        let marks = &self.common().marks;
+        marks.arm();
+        marks.clone()
+    }
+
+    /// Whether a kept connection can be used.
+    pub(super) async fn usable(&mut self, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(self.common().idle_since);
+        if idle > LOOK_AFTER_IDLE {
+            match self {
+                Connection::Hyper { http, .. } => http.look().await,
+                Connection::Own { http, .. } => http.look().await,
+            }
+        }
+        self.is_open()
+    }
+
+    fn is_open(&self) -> bool {
+        match self {
+            Connection::Hyper { http, .. } => http.is_open(),
+            Connection::Own { http, .. } => http.is_open(),
+        }
+    }
+
+    /// Kept for the next request, unless it is over.
+    pub(super) fn keep(mut self) -> Option<Connection<S>> {
+        let now = Instant::now();
+        match &mut self {
+            Connection::Hyper { common, .. } | Connection::Own { common, .. } => common.idle_since = now,
+        }
+        self.is_open().then_some(self)
+    }
+}

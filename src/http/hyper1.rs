@@ -1,0 +1,170 @@
+//! HTTP/1.1 by hyper: the reference that our own codec is held against, and what to fall back on.
+//!
+//! hyper's connection is polled inside the VU's own task: with a task of its own, "sending" and "receiving" would
+//! measure our run queue. The order of the polls matters: the body before the connection (it signals demand) and again
+//! after it.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::arrival::Arrival;
+use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
+use super::meter::{Marks, Metered};
+use crate::engine::program::Exchange;
+use crate::outcome::ErrorKind;
+
+type Driver<S> = http1::Connection<TokioIo<Metered<S>>, Full<Bytes>>;
+
+/// A connection that hyper drives.
+#[derive(Debug)]
+pub(super) struct Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> {
+    sender: http1::SendRequest<Full<Bytes>>,
+    connection: Pin<Box<Driver<S>>>,
+    /// hyper's connection has ended and must not be polled again.
+    done: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
+    /// Starts on a stream that was just opened.
+    pub(super) async fn open(stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
+        let io = TokioIo::new(Metered::new(stream, marks));
+        let (sender, connection) = http1::handshake(io).await.map_err(|e| classify(&e).kind)?;
+        Ok(Connection { sender, connection: Box::pin(connection), done: false })
+    }
+
+    /// Polls an idle connection once, to see whether the server closed it.
+    pub(super) async fn look(&mut self) {
+        if !self.done {
+            poll_fn(|cx| {
+                self.done = self.connection.as_mut().poll(cx).is_ready();
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
+    /// Whether another request can be sent on it, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.done && !self.sender.is_closed()
+    }
+
+    /// One request and its response.
+    pub(super) async fn send(
+        &mut self,
+        request: http::Request<Full<Bytes>>,
+        x: &Exchange,
+        attempt: &mut Attempt,
+        kept: &mut Vec<u8>,
+    ) -> Result<(), SendFault> {
+        self.ready().await?;
+        let response = self.respond(request).await?;
+        let (parts, body) = response.into_parts();
+        attempt.status = Some(parts.status.as_u16());
+        if let Some(expected) = &x.expect.content_type {
+            let got = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+            attempt.media_type = is_media_type(got, expected);
+        }
+        attempt.headers = Some(parts.headers);
+        let read = self.read_body(body, x.bytes_kept(), kept).await;
+        read.map_err(|fault| SendFault { answered: true, ..fault })
+    }
+
+    async fn ready(&mut self) -> Result<(), SendFault> {
+        poll_fn(|cx| {
+            if let Poll::Ready(ready) = self.sender.poll_ready(cx) {
+                return Poll::Ready(ready.map_err(|e| SendFault { unsent: true, ..classify(&e) }));
+            }
+            if !self.done {
+                self.done = self.connection.as_mut().poll(cx).is_ready();
+            }
+            self.sender.poll_ready(cx).map_err(|e| SendFault { unsent: true, ..classify(&e) })
+        })
+        .await
+    }
+
+    async fn respond(&mut self, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, SendFault> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        let (connection, done) = (&mut self.connection, &mut self.done);
+        poll_fn(|cx| {
+            let mut ended = None;
+            if !*done && let Poll::Ready(end) = connection.as_mut().poll(cx) {
+                *done = true;
+                ended = Some(end);
+            }
+            match response.as_mut().poll(cx) {
+                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
+                Poll::Ready(Err(mut error)) => {
+                    let unsent = error.take_message().is_some();
+                    // The connection's own error says more than "cancelled".
+                    let fault = match ended {
+                        Some(Err(e)) => classify(&e),
+                        _ => classify(error.error()),
+                    };
+                    Poll::Ready(Err(SendFault { unsent, ..fault }))
+                }
+                Poll::Pending if *done => Poll::Ready(Err(SendFault::of(ErrorKind::Closed))),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    async fn read_body(&mut self, body: Incoming, keep: usize, kept: &mut Vec<u8>) -> Result<(), SendFault> {
+        let mut body = pin!(body);
+        let (connection, done) = (&mut self.connection, &mut self.done);
+        while !body.is_end_stream() {
+            let frame = poll_fn(|cx| {
+                if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
+                    return Poll::Ready(frame);
+                }
+                if !*done {
+                    *done = connection.as_mut().poll(cx).is_ready();
+                }
+                match body.as_mut().poll_frame(cx) {
+                    Poll::Pending if *done => Poll::Ready(None),
+                    polled => polled,
+                }
+            });
+            match frame.await {
+                None => break,
+                Some(Err(e)) => return Err(classify(&e)),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref().filter(|_| kept.len() < keep) {
+                        kept.extend_from_slice(&data[..data.len().min(keep - kept.len())]);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The class of a hyper error.
+fn classify(error: &hyper::Error) -> SendFault {
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return SendFault::of(ErrorKind::Closed);
+    }
+    if error.is_parse() {
+        return SendFault::of(ErrorKind::Protocol);
+    }
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        if let Some(e) = inner.downcast_ref::<io::Error>() {
+            return SendFault::of(io_kind(e));
+        }
+        source = inner.source();
+    }
+    SendFault::of(ErrorKind::Protocol)
+}
