@@ -39,7 +39,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("engine", &["http"]),
     ("posit_connect", &["engine", "http"]),
     ("report", &[]),
-    ("command", &["cli", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox"]),
+    ("steps", &["engine"]),
+    ("command", &["cli", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps"]),
     ("main", &["cli", "command"]),
     ("lib", &[]),
 ];
