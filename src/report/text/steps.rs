@@ -6,8 +6,29 @@ use super::super::number::{MISSING, count, maybe, percent, significant};
 use super::table;
 use crate::summary::{self, Summary};
 
-/// A table of the steps that fetch, where there is more than one.
+/// The steps that fetch, where there is more than one, and the iterations that did not do what they were for.
 pub(super) fn steps(summary: &Summary) -> String {
+    figures(summary) + &failed_iterations(summary)
+}
+
+fn failed_iterations(summary: &Summary) -> String {
+    let mut all = crate::window::Counts::default();
+    for (_, scenario) in summary.steady.scenarios.iter().enumerate().filter(|(at, _)| summary.plan.has_steps(*at)) {
+        all.merge(&scenario.iterations);
+    }
+    match all.failed {
+        0 => String::new(),
+        failed => {
+            let of = count(failed + all.completed);
+            format!(
+                "\nIterations: {} of {of} failed; events.ndjson in the run directory has the reasons\n",
+                count(failed)
+            )
+        }
+    }
+}
+
+fn figures(summary: &Summary) -> String {
     let steps: Vec<_> = summary::steps(summary).into_iter().filter(|step| step.fetches).collect();
     if steps.len() < 2 {
         return String::new();
