@@ -193,7 +193,8 @@ impl Compiled {
             series: self.series,
             request: self.draft.request(values)?,
             expect: Expect { body_contains, ..self.expect.clone() },
-            keep_body: self.judge.keep_body,
+            // Redirects, checks and extraction look at headers, which are kept with the first byte of a body.
+            keep_body: self.judge.keep_body.max(1),
             timeout: self.timeout,
         }))
     }
