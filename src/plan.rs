@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use crate::schedule::{Executor, Spacing, Stage};
+use crate::threshold::Limit;
 pub use crate::units::seconds;
 
 /// Version of this form; a reader refuses a newer one.
@@ -43,6 +44,9 @@ pub struct Plan {
     pub duration: Duration,
     /// What runs, side by side.
     pub scenarios: Vec<ScenarioPlan>,
+    /// Limits on what is measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Limit>,
 }
 
 /// What a run is aimed at.

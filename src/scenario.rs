@@ -4,68 +4,69 @@
 //! warmUp = "5s"                    # kept apart from the figures
 //!
 //! [scenarios.fetch]
-//! executor = "constant-vus"        # k6's name
+//! executor = "constant-vus"        # k6's names and keys: `scenario/executor.rs` has the table
 //! exec = "fetch"                   # what a VU does: fetch, publish
 //! vus = 20
 //! duration = "30s"
 //! startTime = "0s"
 //! gracefulStop = "30s"
+//! pacing = "0s"                    # least time between the beginnings of two iterations of a VU
 //! path = "/stocks/"                # below the content item; without it what --path says
+//!
+//! [thresholds]                     # limits; one that is exceeded is exit code 99
+//! http_req_failed = ["rate<0.01"]
+//! "http_req_duration{scenario:fetch}" = [{ threshold = "p(95)<500", abortOnFail = true, after = "10s" }]
 //! ```
 //!
-//! So far one executor and two programs; knows no clock and no runtime.
+//! Knows no clock and no runtime.
+
+mod executor;
+mod limit;
+mod places;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+pub use executor::{ExecutorName, keys};
+
+use crate::schedule::Executor;
+use crate::threshold::{Limit, Threshold, ThresholdFault};
 use crate::units;
+use executor::Written;
+use limit::WrittenLimit;
+use places::Places;
 
 /// A load test as it was written.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadTest {
     /// At the start, kept apart from the figures.
-    #[serde(default, deserialize_with = "duration")]
     pub warm_up: Duration,
     /// By name.
     pub scenarios: BTreeMap<String, Scenario>,
+    /// Limits on what is measured.
+    pub thresholds: Vec<Limit>,
 }
 
-/// One scenario as it was written.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+/// One scenario as it was written, its defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// When VUs run.
     pub executor: Executor,
     /// What a VU does.
-    #[serde(default)]
     pub exec: Exec,
-    /// VUs.
-    #[serde(default = "one")]
-    pub vus: u32,
-    /// How long new iterations begin.
-    #[serde(deserialize_with = "duration")]
-    pub duration: Duration,
-    /// When it begins, since the start of the run.
-    #[serde(default, deserialize_with = "duration")]
-    pub start_time: Duration,
     /// How long VUs may finish what they have begun.
-    #[serde(default = "thirty_seconds", deserialize_with = "duration")]
     pub graceful_stop: Duration,
+    /// The least time from the beginning of one iteration of a VU to that of its next.
+    pub pacing: Duration,
+    /// By which thresholds can select it.
+    pub tags: BTreeMap<String, String>,
     /// Path below the content item that is fetched.
     pub path: Option<String>,
     /// Text that every fetched body must contain.
     pub expect_body: Option<String>,
-}
-
-/// When VUs run, by k6's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Executor {
-    /// So many VUs for so long.
-    ConstantVus,
 }
 
 /// What a VU does.
@@ -79,17 +80,49 @@ pub enum Exec {
     Publish,
 }
 
-fn one() -> u32 {
-    1
+impl Exec {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Exec::Fetch => "fetch",
+            Exec::Publish => "publish",
+        }
+    }
 }
 
-fn thirty_seconds() -> Duration {
-    Duration::from_secs(30)
+/// The file's form.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct File {
+    #[serde(default, deserialize_with = "duration")]
+    warm_up: Duration,
+    scenarios: BTreeMap<String, Written>,
+    #[serde(default)]
+    thresholds: BTreeMap<String, Vec<WrittenLimit>>,
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     units::duration(&text).map_err(serde::de::Error::custom)
+}
+
+/// Something that is wrong at one place of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Line and column, from 1, where the place is known.
+    pub place: Option<(usize, usize)>,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
 }
 
 /// A file that is no load test.
@@ -98,101 +131,95 @@ pub enum ScenarioFault {
     /// It is not TOML, or not of this form; the message has the line and column.
     #[error("{0}")]
     Form(#[from] toml::de::Error),
-    /// Its parts do not go together.
-    #[error("scenario {name:?}: {what}")]
-    Sense {
-        /// The scenario.
-        name: String,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// It has no scenario that fetches.
-    #[error("no scenario fetches: give at least one with exec = \"fetch\"")]
-    NoFetch,
+    /// Its parts do not go together: all that was found.
+    #[error("{}", lines(.0))]
+    Sense(Vec<Fault>),
+}
+
+fn lines(faults: &[Fault]) -> String {
+    faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Reads a load test.
 ///
 /// # Errors
-/// Where the text is none; the message says where.
+/// Where the text is none; the message says where. Keys and values that make no sense are reported all at once.
 pub fn read(text: &str) -> Result<LoadTest, ScenarioFault> {
-    let load_test: LoadTest = toml::from_str(text)?;
-    for (name, scenario) in &load_test.scenarios {
-        let sense = |what| Err(ScenarioFault::Sense { name: name.clone(), what });
+    let places = Places::of(text)?;
+    let mut faults = executor::unknown_keys(&places);
+    if !faults.is_empty() {
+        return Err(ScenarioFault::Sense(faults));
+    }
+    let file: File = toml::from_str(text)?;
+    let mut scenarios = BTreeMap::new();
+    for (name, written) in file.scenarios {
+        let at = |key: &str, what: String| {
+            let place = places.at(&["scenarios", &name, key]).or_else(|| places.at(&["scenarios", &name]));
+            Fault { place, what: format!("scenario {name:?}: {what}") }
+        };
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-            return sense("a name has letters, digits, - and _ only");
+            faults.push(at("", "a name has letters, digits, - and _ only".to_owned()));
         }
-        if scenario.vus == 0 {
-            return sense("vus is at least 1");
-        }
-        if scenario.duration < Duration::from_secs(1) {
-            return sense("duration is at least 1s");
-        }
-        if scenario.exec == Exec::Publish && (scenario.path.is_some() || scenario.expect_body.is_some()) {
-            return sense("path and expectBody belong to exec = \"fetch\"");
+        match written.resolve() {
+            Ok(scenario) => {
+                scenarios.insert(name, scenario);
+            }
+            Err(wrong) => faults.extend(wrong.into_iter().map(|(key, what)| at(key, what))),
         }
     }
-    if !load_test.scenarios.values().any(|scenario| scenario.exec == Exec::Fetch) {
-        return Err(ScenarioFault::NoFetch);
+    let mut load_test = LoadTest { warm_up: file.warm_up, scenarios, thresholds: Vec::new() };
+    for (metric, limits) in file.thresholds {
+        for WrittenLimit(limit) in limits {
+            let limit = Limit { metric: metric.clone(), ..limit };
+            if let Err(wrong) = load_test.expects(&limit) {
+                faults.push(Fault { place: places.at(&["thresholds", &metric]), what: wrong.to_string() });
+            }
+            load_test.thresholds.push(limit);
+        }
     }
-    if load_test.warm_up >= load_test.duration() {
-        let name = "warmUp".to_owned();
-        return Err(ScenarioFault::Sense { name, what: "it leaves nothing to measure" });
+    if faults.is_empty() {
+        faults.extend(load_test.whole(&places));
     }
-    Ok(load_test)
+    if faults.is_empty() { Ok(load_test) } else { Err(ScenarioFault::Sense(faults)) }
 }
 
 impl LoadTest {
     /// Length of the whole, to the end of its last scenario.
     #[must_use]
     pub fn duration(&self) -> Duration {
-        let ends = self.scenarios.values().map(|scenario| scenario.start_time + scenario.duration);
+        let ends = self.scenarios.values().map(|s| s.executor.start_time() + s.executor.duration().unwrap_or_default());
         ends.max().unwrap_or_default()
+    }
+
+    /// The most VUs that there may be.
+    #[must_use]
+    pub fn max_vus(&self) -> u32 {
+        self.scenarios.values().map(|s| s.executor.max_vus()).fold(0, u32::saturating_add)
+    }
+
+    /// Whether a threshold makes sense for these scenarios, as far as that can be said before there is a plan.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn expects(&self, limit: &Limit) -> Result<(), ThresholdFault> {
+        let scenarios = self.scenarios.iter().map(|(name, scenario)| (name.as_str(), &scenario.tags));
+        Threshold::new(limit)?.expect_one_of(scenarios)
+    }
+
+    /// What is wrong with all of it together.
+    fn whole(&self, places: &Places<'_>) -> Option<Fault> {
+        if !self.scenarios.values().any(|scenario| scenario.exec == Exec::Fetch) {
+            let what = "no scenario fetches: give at least one with exec = \"fetch\"".to_owned();
+            return Some(Fault { place: places.at(&["scenarios"]), what });
+        }
+        if self.duration() < Duration::from_secs(1) {
+            let what = "it lasts less than a second: figures are taken by the second".to_owned();
+            return Some(Fault { place: places.at(&["scenarios"]), what });
+        }
+        let what = "warmUp leaves nothing to measure".to_owned();
+        (self.warm_up >= self.duration()).then(|| Fault { place: places.at(&["warmUp"]), what })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SMALL: &str = "[scenarios.a]\nexecutor = \"constant-vus\"\nvus = 3\nduration = \"1m\"\nstartTime = \"5s\"\n";
-
-    #[test]
-    fn a_scenario_has_k6s_defaults() {
-        let read = read(SMALL).unwrap();
-        let scenario = &read.scenarios["a"];
-        assert_eq!((scenario.vus, scenario.exec), (3, Exec::Fetch));
-        assert_eq!(scenario.graceful_stop, Duration::from_secs(30));
-        assert_eq!(read.duration(), Duration::from_secs(65));
-    }
-
-    #[test]
-    fn a_fault_says_where_and_what_is_known() {
-        let fault = read(&SMALL.replace("vus =", "vu =")).unwrap_err().to_string();
-        assert!(fault.contains("line 3, column 1") && fault.contains("unknown field `vu`"), "{fault}");
-        let fault = read(&SMALL.replace("1m", "60")).unwrap_err().to_string();
-        assert!(fault.contains("line 4") && fault.contains("which unit?"), "{fault}");
-        let fault = read(&SMALL.replace("constant-vus", "constant-users")).unwrap_err().to_string();
-        assert!(fault.contains("constant-vus"), "{fault}");
-    }
-
-    #[test]
-    fn parts_that_do_not_go_together_are_faults() {
-        let wrong = |text: &str| read(text).is_err();
-        assert!(wrong(&SMALL.replace("vus = 3", "vus = 0")));
-        assert!(wrong(&format!("{SMALL}exec = \"publish\"")));
-        assert!(wrong(&format!("warmUp = \"2m\"\n{SMALL}")));
-        assert!(wrong("[scenarios]"));
-        assert!(wrong(&format!(
-            "{SMALL}\n[scenarios.b]\nexecutor = \"constant-vus\"\nduration = \"1m\"\nexec = \"publish\"\npath = \"/\""
-        )));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_is_a_panic(text in "[\\[\\]a-z=\"\n .0-9]{0,80}") {
-            let _ = read(&text);
-        }
-    }
-}
+mod tests;

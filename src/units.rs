@@ -67,6 +67,29 @@ pub mod seconds {
     }
 }
 
+/// The known word that is nearest to what was written, if any is near enough to be meant.
+#[must_use]
+pub fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+    let near = known.iter().map(|word| (distance(&written.to_lowercase(), &word.to_lowercase()), *word));
+    near.min().filter(|(distance, word)| *distance <= (word.len() / 3).max(1)).map(|(_, word)| word)
+}
+
+/// Levenshtein's.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +111,16 @@ mod tests {
         for wrong in ["", "m", "5x", "1h30", "-3s", "1..5s", "99999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let known = ["vus", "duration", "startVUs"];
+        assert_eq!(nearest("vu", &known), Some("vus"));
+        assert_eq!(nearest("startvus", &known), Some("startVUs"));
+        assert_eq!(nearest("durration", &known), Some("duration"));
+        assert_eq!(nearest("colour", &known), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
     }
 
     proptest! {

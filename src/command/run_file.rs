@@ -1,12 +1,13 @@
 //! `connect-bench run FILE`: a scenario file.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
 use super::drive::Log;
 use super::failure::Failure;
-use super::load::{conclude, deliver};
+use super::load::{conclude, deliver, thresholds};
 use super::output;
 use super::run::{Place, Shape, Slot, Work, check_files, execute, verdict};
 use super::session::prepare;
@@ -14,16 +15,18 @@ use super::target::{self, Aim};
 use super::view::View;
 use crate::cli::RunFileArgs;
 use crate::exit::Exit;
-use crate::plan::Executor;
-use crate::scenario::{self, Exec, LoadTest};
+use crate::scenario::{self, Exec, LoadTest, Scenario};
 
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     let baselines = output::baselines(&args.baseline)?;
-    let load_test = read(args)?;
-    let shape = shape(&load_test);
-    check_files(load_test.scenarios.values().map(|s| s.vus).sum())?;
+    let mut load_test = read(&args.file)?;
+    for limit in thresholds(&args.threshold)? {
+        load_test.expects(&limit).map_err(Failure::invalid)?;
+        load_test.thresholds.push(limit);
+    }
+    check_files(load_test.max_vus())?;
     let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
@@ -32,6 +35,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     }
     let mut content = args.run.content.clone();
     content.no_publish |= !publishes;
+    let shape = shape(load_test);
     let place = Place::new("run", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let made = (&content, &args.run.engine);
@@ -43,36 +47,34 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     Ok(verdict(&summary))
 }
 
-fn read(args: &RunFileArgs) -> Result<LoadTest, Failure> {
-    let name = args.file.display().to_string();
-    let text = std::fs::read_to_string(&args.file).with_context(|| format!("{name}: cannot be read"));
+/// Reads a scenario file.
+pub(super) fn read(file: &Path) -> Result<LoadTest, Failure> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("{name}: cannot be read"));
     let text = text.map_err(Failure::invalid)?;
     scenario::read(&text).with_context(|| name).map_err(Failure::invalid)
 }
 
-fn shape(load_test: &LoadTest) -> Shape {
-    let slot = |(name, scenario): (&String, &scenario::Scenario)| Slot {
-        name: name.clone(),
-        executor: Executor::ConstantVus {
-            vus: scenario.vus,
-            start_time: scenario.start_time,
-            duration: scenario.duration,
-            start_over: Duration::ZERO,
-        },
+fn shape(load_test: LoadTest) -> Shape {
+    // Windows are seconds: a part of one at the end is not measured.
+    let duration = Duration::from_secs(load_test.duration().as_secs());
+    let slot = |(name, scenario): (String, Scenario)| Slot {
+        name,
+        executor: scenario.executor,
         graceful_stop: scenario.graceful_stop,
-        pacing: Duration::ZERO,
-        tags: std::collections::BTreeMap::new(),
+        pacing: scenario.pacing,
+        tags: scenario.tags,
         work: match scenario.exec {
-            Exec::Fetch => Work::FetchPath { path: scenario.path.clone(), expect_body: scenario.expect_body.clone() },
+            Exec::Fetch => Work::FetchPath { path: scenario.path, expect_body: scenario.expect_body },
             Exec::Publish => Work::Publish,
         },
     };
     Shape {
         command: "run",
-        slots: load_test.scenarios.iter().map(slot).collect(),
+        slots: load_test.scenarios.into_iter().map(slot).collect(),
         warm_up: load_test.warm_up,
-        // Windows are seconds: a part of one at the end is not measured.
-        duration: Duration::from_secs(load_test.duration().as_secs()),
+        duration,
         search: None,
+        thresholds: load_test.thresholds,
     }
 }

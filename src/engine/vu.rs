@@ -55,9 +55,8 @@ impl Handle {
     /// Waits for `future`, but not beyond the hard stop, nor once it is to leave.
     async fn unless_leaving<F: Future>(&self, future: F) {
         let mut future = pin!(future);
-        let either = poll_fn(|cx| {
-            if self.leaving.get() { Poll::Ready(()) } else { future.as_mut().poll(cx).map(|_| ()) }
-        });
+        let either =
+            poll_fn(|cx| if self.leaving.get() { Poll::Ready(()) } else { future.as_mut().poll(cx).map(|_| ()) });
         // The hard stop is noticed by whoever asks next.
         let _ = self.guard.wait(None, either).await;
     }

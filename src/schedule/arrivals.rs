@@ -151,7 +151,8 @@ impl Arrivals {
         let area = self.next + self.first;
         let target = u128::from(area) * 2;
         // The arrival at the very end is one of a ramp, and none of a constant rate.
-        let beyond = |leg: &Leg| if self.first == 0 { target * leg.unit >= leg.after } else { target * leg.unit > leg.after };
+        let beyond =
+            |leg: &Leg| if self.first == 0 { target * leg.unit >= leg.after } else { target * leg.unit > leg.after };
         while beyond(self.legs.get(self.leg)?) {
             self.leg += 1;
         }

@@ -105,10 +105,9 @@ mod tests {
     }
 
     fn any_curve() -> impl Strategy<Value = VuCurve> {
-        (0u32..50, prop::collection::vec((0u64..5000, 0u32..60), 1..6))
-            .prop_map(|(start, stages)| {
-                VuCurve::new(start, &stages.into_iter().map(|(ms, to)| stage(ms, to)).collect::<Vec<_>>())
-            })
+        (0u32..50, prop::collection::vec((0u64..5000, 0u32..60), 1..6)).prop_map(|(start, stages)| {
+            VuCurve::new(start, &stages.into_iter().map(|(ms, to)| stage(ms, to)).collect::<Vec<_>>())
+        })
     }
 
     proptest! {

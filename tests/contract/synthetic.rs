@@ -31,6 +31,8 @@ fn fetch(executor: Executor) -> ScenarioPlan {
         name: "fetch".to_owned(),
         executor,
         graceful_stop: Duration::from_secs(30),
+        pacing: Duration::ZERO,
+        tags: std::collections::BTreeMap::new(),
         steps: vec!["fetch".to_owned()],
         program,
     }
@@ -52,6 +54,8 @@ fn publish(executor: Executor) -> ScenarioPlan {
         name: "publish".to_owned(),
         executor,
         graceful_stop: Duration::from_secs(30),
+        pacing: Duration::ZERO,
+        tags: std::collections::BTreeMap::new(),
         steps: vec!["upload".to_owned(), "first_response".to_owned()],
         program,
     }
@@ -70,6 +74,7 @@ fn plan(command: &str, target: Target, scenarios: Vec<ScenarioPlan>) -> Plan {
         warm_up: Duration::from_secs(WARM_UP_S),
         duration: Duration::from_secs(WARM_UP_S + STEADY_S),
         scenarios,
+        thresholds: Vec::new(),
     }
 }
 
