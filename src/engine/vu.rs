@@ -116,9 +116,11 @@ impl<D: Dial> Vu<D> {
         if done.ended == Ended::Interrupted {
             return None;
         }
+        let mut now = done.span.1.saturating_duration_since(shared.start);
         driver.failures = if unconnected(&done) { driver.failures + 1 } else { 0 };
         if driver.failures > 0 {
             self.pause(back_off(driver.failures, driver.random.random())).await?;
+            now = shared.now();
         }
         let kept = client.body();
         let outcome = Outcome {
@@ -130,7 +132,7 @@ impl<D: Dial> Vu<D> {
             started: done.span.0.saturating_duration_since(shared.start),
             finished: done.span.1.saturating_duration_since(shared.start),
         };
-        Some(self.program.next(shared.now(), Some(outcome), &mut driver.notes))
+        Some(self.program.next(now, Some(outcome), &mut driver.notes))
     }
 
     /// Waits on purpose; `None` when the hard stop came first.

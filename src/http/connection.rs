@@ -80,11 +80,14 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     }
 
     /// Kept for the next request, unless it is over.
-    pub(super) fn keep(mut self) -> Option<Connection<S>> {
-        let now = Instant::now();
-        match &mut self {
+    pub(super) fn keep(self) -> Option<Connection<S>> {
+        self.is_open().then_some(self)
+    }
+
+    /// From now on nothing is under way on it.
+    pub(super) fn idle_from(&mut self, now: Instant) {
+        match self {
             Connection::Hyper { common, .. } | Connection::Own { common, .. } => common.idle_since = now,
         }
-        self.is_open().then_some(self)
     }
 }

@@ -90,6 +90,9 @@ impl<D: Dial> Client<D> {
         let deadline = Some(started + exchange.timeout);
         let ended = guard.wait(deadline, self.attempts(exchange, &mut attempt, started)).await;
         let finished = Instant::now();
+        if let Some(connection) = &mut self.connection {
+            connection.idle_from(finished);
+        }
         attempt.times(finished);
         attempt.settle();
         let ended = match ended {
