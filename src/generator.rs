@@ -13,10 +13,8 @@ use crate::window::{GeneratorWindow, Second, SeriesWindow};
 
 /// Share of one core that a worker may use before its VUs wait for it (`docs`: k6 asks for 20 % idle, too).
 const BUSY: f64 = 0.85;
-/// Event-loop lag in ms that is the probe's own: its timer has a resolution of 1 ms.
-const LAG_OF_PROBE_MS: f64 = 2.0;
 /// Lag that matters at any latency, ms.
-const LAG_MS: f64 = 5.0;
+const LAG_MS: f64 = 2.0;
 /// Lag that matters as a share of the median latency.
 const LAG_SHARE: f64 = 0.05;
 /// Delay in reading responses that matters at any latency, ms.
@@ -75,9 +73,8 @@ fn delayed(delay_ms: f64, median_ms: f64, generator: &GeneratorWindow) -> Option
 
 /// Why an event loop that was late spoils a second, where the kernel does not say how long responses waited.
 fn lagging(median_ms: f64, generator: &GeneratorWindow) -> Option<String> {
-    let allowed = LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * median_ms);
     let lag = generator.lag.quantile_ms(0.9).unwrap_or(0.0);
-    (lag > allowed).then(|| format!("the event loop was late: {lag:.0} ms"))
+    (lag > LAG_MS.max(LAG_SHARE * median_ms)).then(|| format!("the event loop was late: p90 {lag:.1} ms"))
 }
 
 /// The generator's health over the measured part of a run.
@@ -90,7 +87,7 @@ pub struct Health {
     pub limited_seconds: u64,
     /// Why, with the number of seconds: the first reason of each kind.
     pub reasons: BTreeMap<String, u64>,
-    /// How late the event loops were. Includes up to 1 ms that the probe's timer adds by itself.
+    /// How late the event loops were.
     pub lag: Latency,
     /// How long responses waited between the kernel's receipt and our reading them; empty where the kernel does not say.
     #[serde(default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
-use super::timer::{Timer, Timing};
+use super::timer::Timer;
 use super::vu::{Handle, Shared, Vu};
 use super::worker::Programs;
 use super::{closed, open};
@@ -29,7 +29,7 @@ pub(super) struct Place<D: Dial> {
     /// Which worker of the plan this is.
     pub(super) index: usize,
     pub(super) taken: Taken,
-    pub(super) timing: Timing,
+    pub(super) timer: Timer,
 }
 
 /// Where a scenario stands on this worker.
@@ -66,7 +66,7 @@ impl<D: Dial> Course<D> {
             driver: RefCell::new(None),
         });
         let driver = if executor.is_open() {
-            spawn_local(open::drive(course.clone(), Timer::new(place.timing)))
+            spawn_local(open::drive(course.clone()))
         } else {
             spawn_local(closed::drive(course.clone()))
         };

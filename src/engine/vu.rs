@@ -75,7 +75,7 @@ impl<D: Dial> Vu<D> {
     pub(super) async fn run(mut self, from: Instant) {
         let shared = self.shared();
         if from > Instant::now() {
-            self.handle.unless_leaving(tokio::time::sleep_until(from)).await;
+            self.handle.unless_leaving(self.course.place.timer.until(from)).await;
         }
         let mut client = Client::new(shared.dial.clone(), shared.client.clone());
         let random = SmallRng::seed_from_u64(self.seed);
@@ -159,7 +159,7 @@ impl<D: Dial> Vu<D> {
         if !rest.is_zero() && self.goes_on() {
             let until = (Instant::now() + rest).min(self.course.ends());
             shared.recorder.borrow_mut().pause_started(now, scenario);
-            self.handle.unless_leaving(tokio::time::sleep_until(until)).await;
+            self.handle.unless_leaving(self.course.place.timer.until(until)).await;
             shared.recorder.borrow_mut().pause_ended(shared.now(), scenario);
         }
     }
@@ -227,7 +227,7 @@ impl<D: Dial> Vu<D> {
     /// Waits on purpose; `None` when the hard stop came first.
     async fn pause(&mut self, pause: Duration) -> Option<()> {
         self.shared().recorder.borrow_mut().pause_started(self.shared().now(), self.course.scenario);
-        let waited = self.handle.guard.wait(None, tokio::time::sleep(pause)).await;
+        let waited = self.handle.guard.wait(None, self.course.place.timer.pause(pause)).await;
         self.shared().recorder.borrow_mut().pause_ended(self.shared().now(), self.course.scenario);
         match waited {
             Ok(()) | Err(Cancel::Timeout) => Some(()),
