@@ -203,14 +203,18 @@ impl<D: Dial> Course<D> {
     /// Looks at deadlines, ends the scenario when its time has come, and cuts off what did not finish in time.
     pub(super) fn tick(&self, now: Instant) {
         let vus = self.vus.borrow();
+        let mut gone = false;
         for handle in vus.iter() {
+            gone |= handle.gone.get();
             handle.guard.sweep(now);
             if handle.cut_off.get().is_some_and(|at| at <= now) {
                 handle.guard.stop();
             }
         }
         drop(vus);
-        self.vus.borrow_mut().retain(|handle| !handle.gone.get());
+        if gone {
+            self.vus.borrow_mut().retain(|handle| !handle.gone.get());
+        }
         let driving = self.driver.borrow().is_some();
         if self.cut_off.get().is_none() {
             let counted =
