@@ -46,8 +46,8 @@ def machine():
 class Truth:
     """The server, pinned to CPU 0."""
 
-    def __init__(self, port, delay_us, body=300, first=True):
-        command = [SERVER, str(port), str(delay_us), str(body)]
+    def __init__(self, port, delay_us, body=300, first=True, fail_every=0):
+        command = [SERVER, str(port), str(delay_us), str(body), str(fail_every)]
         if first:
             command = ["chrt", "-r", "2", *command]
         if len(os.sched_getaffinity(0)) > 1:

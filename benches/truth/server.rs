@@ -1,6 +1,6 @@
 //! A server that knows the truth: it answers every request after exactly so long, and records how long that was.
 //!
-//! Usage: `truth_server PORT DELAY_US [BODY_BYTES]`. One thread and one epoll, answers without a delay at once; before a
+//! Usage: `truth_server PORT DELAY_US [BODY_BYTES [FAIL_EVERY]]`; every so many answers one is a 500, or none. One thread and one epoll, answers without a delay at once; before a
 //! delayed answer it sleeps until 60 µs before its time, by a timerfd, and spins from there on. `GET /truth` says what
 //! it recorded since it was last asked, from reading a request to having written its answer, in µs, as JSON:
 //! `{"requests":…,"p50":…,"p90":…,"p99":…,"p999":…,"max":…,"connections":…}`.
@@ -43,6 +43,9 @@ struct Server {
     listener: TcpListener,
     delay: Duration,
     answer: Vec<u8>,
+    /// Every so many answers one is a failure; never, where it is 0.
+    fail_every: u64,
+    answered: u64,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     due: VecDeque<Due>,
@@ -56,14 +59,15 @@ fn main() -> Result<()> {
         match (arguments.next(), default) {
             (Some(text), _) => text.parse().with_context(|| format!("{name}: {text} is no number")),
             (None, Some(default)) => Ok(default),
-            (None, None) => anyhow::bail!("usage: truth_server PORT DELAY_US [BODY_BYTES]"),
+            (None, None) => anyhow::bail!("usage: truth_server PORT DELAY_US [BODY_BYTES [FAIL_EVERY]]"),
         }
     };
     let port = u16::try_from(number("PORT", None)?).context("PORT is at most 65535")?;
     let delay = Duration::from_micros(number("DELAY_US", None)?);
     let body = usize::try_from(number("BODY_BYTES", Some(300))?)?;
+    let fail_every = number("FAIL_EVERY", Some(0))?;
     raise_open_files();
-    Server::new(port, delay, body)?.run()
+    Server { fail_every, ..Server::new(port, delay, body)? }.run()
 }
 
 /// Ten thousand connections are ten thousand files.
@@ -91,7 +95,9 @@ impl Server {
             timer,
             listener,
             delay,
-            answer: response(&numbers(body)),
+            answer: response("200 OK", &numbers(body)),
+            fail_every: 0,
+            answered: 0,
             connections: Vec::new(),
             free: Vec::new(),
             due: VecDeque::new(),
@@ -168,7 +174,7 @@ impl Server {
         let asked = connection.head.starts_with(b"GET /truth ");
         connection.head.clear();
         if asked {
-            let answer = response(self.report().as_bytes());
+            let answer = response("200 OK", self.report().as_bytes());
             return self.write(at, &answer);
         }
         if !self.delay.is_zero() {
@@ -188,9 +194,15 @@ impl Server {
     }
 
     fn answer(&mut self, at: usize, read: Instant) -> Result<()> {
-        let answer = std::mem::take(&mut self.answer);
-        let written = self.write(at, &answer);
-        self.answer = answer;
+        self.answered += 1;
+        let written = if self.fail_every > 0 && self.answered.is_multiple_of(self.fail_every) {
+            self.write(at, &response("500 Internal Server Error", b"no"))
+        } else {
+            let answer = std::mem::take(&mut self.answer);
+            let written = self.write(at, &answer);
+            self.answer = answer;
+            written
+        };
         self.truth.saturating_record(u64::try_from(read.elapsed().as_nanos().div_ceil(1000))?);
         written
     }
@@ -245,7 +257,7 @@ fn numbers(bytes: usize) -> Vec<u8> {
     body
 }
 
-fn response(body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+fn response(status: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
