@@ -142,10 +142,9 @@ impl Server {
             let at = self.free.pop().unwrap_or(self.connections.len());
             epoll::add(&self.epoll, &stream, EventData::new_u64(at as u64), EventFlags::IN)?;
             let connection = Some(Connection { stream, head: Vec::new() });
-            if at == self.connections.len() {
-                self.connections.push(connection)
-            } else {
-                self.connections[at] = connection
+            match self.connections.get_mut(at) {
+                Some(place) => *place = connection,
+                None => self.connections.push(connection),
             }
             self.opened += 1;
         }
