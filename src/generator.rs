@@ -51,6 +51,16 @@ pub fn state(second: &Second) -> GeneratorState {
     if let Some(reason) = late {
         return limited(reason);
     }
+    if window.scenarios.iter().any(|scenario| scenario.dropped_late > 0) {
+        return limited("iterations were dropped because they were begun too late".to_owned());
+    }
+    let mut lateness = Latency::default();
+    window.scenarios.iter().for_each(|scenario| lateness.merge(&scenario.arrival_lateness));
+    let late = lateness.quantile_ms(0.99).unwrap_or(0.0);
+    // Response times count from the schedule, and are longer by this.
+    if late > LAG_MS.max(LAG_SHARE * median) {
+        return limited(format!("iterations began late: p99 {late:.1} ms"));
+    }
     if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
         return limited(format!("the hypervisor gave the CPU to others: {:.0} % of it", 100.0 * steal));
     }
@@ -203,6 +213,24 @@ mod tests {
         };
         assert!(reason(delayed(1_100, 20, 10)).contains("waited for us: p99 1.1 ms"));
         assert!(reason(delayed(11_000, 200, 60)).contains("because other processes took the CPU"));
+    }
+
+    #[test]
+    fn response_times_are_not_the_servers_where_iterations_begin_late() {
+        let late = |late_us: u64, latency_ms: u64| {
+            let mut second = second(0, 300, latency_ms);
+            second.window.scenarios[0].arrival_lateness.record_n(Duration::from_micros(20), 98);
+            second.window.scenarios[0].arrival_lateness.record_n(Duration::from_micros(late_us), 2);
+            state(&second)
+        };
+        assert_eq!(late(1_900, 20), GeneratorState::Healthy);
+        assert_eq!(late(9_000, 200), GeneratorState::Healthy);
+        assert!(
+            matches!(late(2_100, 20), GeneratorState::Limited { reason } if reason.contains("began late: p99 2.1 ms"))
+        );
+        let mut dropped = second(0, 300, 20);
+        dropped.window.scenarios[0].dropped_late = 1;
+        assert!(matches!(state(&dropped), GeneratorState::Limited { .. }));
     }
 
     #[test]

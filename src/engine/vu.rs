@@ -143,7 +143,7 @@ impl<D: Dial> Vu<D> {
             let mut recorder = shared.recorder.borrow_mut();
             recorder.iteration_started(began, scenario);
             if let Some(due) = due {
-                recorder.start_lag(began, scenario, began.saturating_sub(due));
+                recorder.arrival_lateness(began, scenario, began.saturating_sub(due));
             }
         }
         let ended = self.iteration(client, driver).await;
