@@ -21,32 +21,42 @@ use http::{HeaderMap, HeaderValue, Method};
 
 /// What nginx answers for 300 bytes of JSON.
 const HEAD: &str = "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 01 Aug 2026 12:00:00 GMT\r\n\
-    Content-Type: application/json\r\nContent-Length: 300\r\nConnection: keep-alive\r\n\r\n";
+    Content-Type: application/json\r\nContent-Length: 300\r\nConnection: keep-alive\r\n";
 const PATH: &str = "/content/1/stocks/AAPL";
 const MAX: Duration = Duration::from_secs(600);
 
+/// How the heads of responses compare with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heads {
+    /// They are the same, as nginx's are for a second.
+    Same,
+    /// Each has a number of its own, as Connect's have.
+    Unique,
+}
+
 /// Answers every request on every connection, each on a thread of its own; where.
-pub(crate) fn serve() -> SocketAddr {
+pub(crate) fn serve(heads: Heads) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.unwrap();
-            std::thread::spawn(move || answer(stream));
+            std::thread::spawn(move || answer(stream, heads));
         }
     });
     address
 }
 
-fn answer(mut stream: TcpStream) {
+fn answer(mut stream: TcpStream, heads: Heads) {
     stream.set_nodelay(true).unwrap();
     let body = format!("{{\"ticker\":\"AAPL\",\"prices\":[{}1234]}}", "1234, ".repeat(40));
-    // White space at the end is JSON, too.
-    let response = format!("{HEAD}{body:300}");
-    let mut buffer = [0; 4096];
+    let (mut buffer, mut number) = ([0; 4096], 0_u64);
     // One request at a time, and each comes in one piece.
     while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
-        if stream.write_all(response.as_bytes()).is_err() {
+        number += 1;
+        let own = if heads == Heads::Unique { format!("X-Correlation-Id: {number:016x}\r\n") } else { String::new() };
+        // White space at the end is JSON, too.
+        if stream.write_all(format!("{HEAD}{own}\r\n{body:300}").as_bytes()).is_err() {
             return;
         }
     }
