@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-import rig
+import stage
 
 PORT = 28_403
 CLOSED = """warmUp = "3s"
@@ -41,16 +41,16 @@ def report(name, document, answered, more=""):
 
 
 def ten_thousand():
-    with rig.Truth(PORT, 1_000_000) as server, rig.scenario(CLOSED.format(vus=10_000, seconds=10)) as file:
-        document = rig.run(arguments(file, server.url))
+    with stage.Truth(PORT, 1_000_000) as server, stage.scenario(CLOSED.format(vus=10_000, seconds=10)) as file:
+        document = stage.run(arguments(file, server.url))
         # One request is the preflight's.
         report("10,000 VUs, 1 s each", document, server.told()["requests"] - 1)
 
 
 def half_fail(seconds):
-    with rig.Truth(PORT, 0, fail_every=2, first=False) as server:
-        with rig.scenario(CLOSED.format(vus=50, seconds=seconds + 3)) as file:
-            document = rig.run(arguments(file, server.url), first=False)
+    with stage.Truth(PORT, 0, fail_every=2, first=False) as server:
+        with stage.scenario(CLOSED.format(vus=50, seconds=seconds + 3)) as file:
+            document = stage.run(arguments(file, server.url), first=False)
             per_second = (document["requests"]["completed"] + document["requests"]["failed"]) / (seconds + 3)
             answered = server.told()["requests"]
             report(f"half fail for {seconds} s", document, answered - 1, f"; {per_second:.0f} requests per second")
@@ -65,12 +65,12 @@ def gone_and_back():
         server.process.terminate()
         server.process.wait()
         time.sleep(3)
-        servers.append(rig.Truth(PORT, 20_000, first=False))
+        servers.append(stage.Truth(PORT, 20_000, first=False))
 
     servers = []
-    with rig.Truth(PORT, 20_000, first=False) as server, rig.scenario(CLOSED.format(vus=100, seconds=20)) as file:
+    with stage.Truth(PORT, 20_000, first=False) as server, stage.scenario(CLOSED.format(vus=100, seconds=20)) as file:
         thread = threading.Thread(target=away, args=(server,))
-        document = rig.run(arguments(file, server.url), first=False, beside=lambda _pid: thread.start())
+        document = stage.run(arguments(file, server.url), first=False, beside=lambda _pid: thread.start())
         thread.join()
         answered.append(servers[0].told()["requests"])
         servers[0].process.terminate()
@@ -80,8 +80,8 @@ def gone_and_back():
 
 
 def main():
-    rig.ready()
-    print(rig.machine())
+    stage.ready()
+    print(stage.machine())
     ten_thousand()
     half_fail(int(sys.argv[1]) if len(sys.argv) > 1 else 20)
     gone_and_back()

@@ -8,7 +8,7 @@ interleaved: p50, p99 and the maximum of the lateness in µs, iterations dropped
 
 import sys
 
-import rig
+import stage
 
 PORT = 28_401
 # Arrivals per second, VUs, and how long the server takes, µs.
@@ -28,31 +28,31 @@ gracefulStop = "2s"
 
 
 def once(rate, vus, delay_us, seconds, first):
-    with rig.Truth(PORT, delay_us, first=first) as server, rig.scenario(arrivals(rate, vus, seconds)) as file:
+    with stage.Truth(PORT, delay_us, first=first) as server, stage.scenario(arrivals(rate, vus, seconds)) as file:
         arguments = ["run", file.name, "--url", server.url, "--workers", "1", "--http1-engine", "own"]
-        return rig.run(arguments, first=first)
+        return stage.run(arguments, first=first)
 
 
 def main():
-    rig.ready()
+    stage.ready()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    kinds = [("SCHED_RR", True)] if rig.may_be_first() else []
+    kinds = [("SCHED_RR", True)] if stage.may_be_first() else []
     kinds.append(("ordinary", False))
     found = {}
     for _ in range(rounds):
         for kind, first in kinds:
             for row in ROWS:
                 found.setdefault((kind, row), []).append(once(*row, seconds, first))
-    print(rig.machine())
+    print(stage.machine())
     print(f"{rounds} rounds of {seconds} s, one worker thread; lateness in µs, medians of the rounds")
     print("scheduling  per second   VUs  server     p50     p99      max  dropped  achieved/s  worker CPU  not valid")
     for (kind, (rate, vus, delay_us)), documents in found.items():
         opens = [document["open_model"] for document in documents]
-        late = {q: rig.middle([1000 * o["arrival_lateness_ms"][q] for o in opens]) for q in ("p50", "p99", "max")}
+        late = {q: stage.middle([1000 * o["arrival_lateness_ms"][q] for o in opens]) for q in ("p50", "p99", "max")}
         dropped = sum(o["dropped"] for o in opens)
-        achieved = rig.middle([o["achieved_per_second"] for o in opens])
-        cpu = rig.middle([d["generator"]["busiest_worker_share"] for d in documents])
+        achieved = stage.middle([o["achieved_per_second"] for o in opens])
+        cpu = stage.middle([d["generator"]["busiest_worker_share"] for d in documents])
         invalid = sum(not d["generator"]["valid"] for d in documents)
         print(
             f"{kind:10}  {rate:10}  {vus:4}  {delay_us / 1000:3.0f} ms  {late['p50']:6.0f}  {late['p99']:6.0f}  {late['max']:7.0f}"

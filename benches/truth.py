@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-import rig
+import stage
 
 PORT = 28_402
 DELAY_US = 20_000
@@ -46,15 +46,15 @@ def hogs(_pid, seconds):
 def once(name, seconds):
     saturated, disturbed = name.startswith("saturated"), name.startswith("pre-empted")
     text = FETCH.format(vus=400 if saturated else 100, seconds=seconds + 1) + (PARSE if saturated else "")
-    first = rig.may_be_first()
-    with rig.Truth(PORT, DELAY_US, 65_536 if saturated else 300, first) as server, rig.scenario(text) as file:
+    first = stage.may_be_first()
+    with stage.Truth(PORT, DELAY_US, 65_536 if saturated else 300, first) as server, stage.scenario(text) as file:
         arguments = ["run", file.name, "--url", server.url, "--workers", "1", "--http1-engine", "own"]
         if name.endswith("no stamps"):
             arguments.append("--no-kernel-timestamps")
         started = []
         beside = (lambda pid: started.extend(hogs(pid, seconds + 2))) if disturbed else None
         # Who shares his core with others is not first.
-        document = rig.run(arguments, first=first and not disturbed, beside=beside)
+        document = stage.run(arguments, first=first and not disturbed, beside=beside)
         for process in started:
             process.wait()
         time.sleep(0.1)
@@ -62,7 +62,7 @@ def once(name, seconds):
 
 
 def main():
-    rig.ready()
+    stage.ready()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     cases = [case + more for case in ("unloaded", "saturated", "pre-empted") for more in ("", ", no stamps")]
@@ -70,7 +70,7 @@ def main():
     for _ in range(rounds):
         for case in cases:
             found[case].append(once(case, seconds))
-    print(rig.machine())
+    print(stage.machine())
     print(f"{rounds} rounds of {seconds} s, one worker thread; p50 / p99 in ms, medians of the rounds")
     print(f"{'case':22} {'the server':>15} {'recorded':>16} {'corrected':>16} {'error':>8} {'corrected':>9}  not valid  why")
     for case, results in found.items():
@@ -79,11 +79,11 @@ def main():
         corrected = [document["fetch_latency_corrected_ms"] or {} for _, document in results]
 
         def both(values):
-            return " / ".join(f"{rig.middle([v.get(q) for v in values]):.2f}" for q in ("p50", "p99"))
+            return " / ".join(f"{stage.middle([v.get(q) for v in values]):.2f}" for q in ("p50", "p99"))
 
         def error(values):
             pairs = [(v.get("p99"), t["p99"]) for v, t in zip(values, truths)]
-            return f"{rig.middle([measured - true for measured, true in pairs if measured is not None]):+.2f}"
+            return f"{stage.middle([measured - true for measured, true in pairs if measured is not None]):+.2f}"
 
         generators = [document["generator"] for _, document in results]
         invalid = sum(not generator["valid"] for generator in generators)

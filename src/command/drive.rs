@@ -131,7 +131,7 @@ pub(super) fn address(url: &Url) -> Result<(String, u16, ClientConfig), Failure>
     let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
     let mut origin = url.clone();
     origin.set_path("/");
-    // The reference, where no plan says otherwise.
+    // The default, where no plan says otherwise.
     Ok((host, port, ClientConfig { origin, host: header, http1: Http1Engine::default() }))
 }
 

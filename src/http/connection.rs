@@ -72,19 +72,18 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         self.is_open()
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether another request can be sent on it, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
         match self {
             Connection::Hyper { http, .. } => http.is_open(),
             Connection::Own { http, .. } => http.is_open(),
         }
     }
 
-    /// Kept for the next request, unless it is over.
-    pub(super) fn keep(mut self) -> Option<Connection<S>> {
-        let now = Instant::now();
-        match &mut self {
+    /// From now on nothing is under way on it.
+    pub(super) fn idle_from(&mut self, now: Instant) {
+        match self {
             Connection::Hyper { common, .. } | Connection::Own { common, .. } => common.idle_since = now,
         }
-        self.is_open().then_some(self)
     }
 }

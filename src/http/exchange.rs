@@ -1,12 +1,10 @@
 //! One request and its times, on a connection that belongs to one VU.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{COOKIE, HOST};
 use http::{HeaderMap, HeaderValue};
-use http_body_util::Full;
 use tokio::time::Instant;
 use url::Url;
 
@@ -15,6 +13,7 @@ use super::connection::Connection;
 use super::cookies::Jar;
 use super::dial::Dial;
 use super::guard::{Cancel, Guard};
+use super::hyper1::Template;
 use super::meter::Marks;
 use super::own::EncodedHead;
 use crate::engine::program::{Exchange, Expect};
@@ -38,8 +37,12 @@ pub struct Client<D: Dial> {
     dial: Rc<D>,
     config: Rc<ClientConfig>,
     connection: Option<Connection<D::Stream>>,
+    /// An exchange has begun on the connection and is not over: whatever cuts it off, the connection is spoilt.
+    under_way: bool,
     jar: Jar,
+    /// What the engines keep of the last request, because the next one is mostly the same.
     encoded: EncodedHead,
+    template: Template,
     body: Vec<u8>,
 }
 
@@ -77,8 +80,10 @@ impl<D: Dial> Client<D> {
             dial,
             config,
             connection: None,
+            under_way: false,
             jar: Jar::default(),
             encoded: EncodedHead::default(),
+            template: Template::default(),
             body: Vec::new(),
         }
     }
@@ -88,8 +93,13 @@ impl<D: Dial> Client<D> {
         let started = Instant::now();
         let mut attempt = Attempt::default();
         let deadline = Some(started + exchange.timeout);
-        let ended = guard.wait(deadline, self.attempts(exchange, &mut attempt, started)).await;
+        let ended = {
+            // Pinned here: a future of some hundred bytes that is handed on by value is copied each time.
+            let attempts = pin!(self.attempts(exchange, &mut attempt, started));
+            guard.wait(deadline, attempts).await
+        };
         let finished = Instant::now();
+        self.rest(finished);
         attempt.times(finished);
         attempt.settle();
         let ended = match ended {
@@ -102,10 +112,15 @@ impl<D: Dial> Client<D> {
         if let Some(headers) = &attempt.headers {
             self.jar.store(&self.config.origin, exchange.request.target.path(), headers);
         }
+        if !exchange.keeps_headers()
+            && let Some(headers) = attempt.headers.take()
+        {
+            self.template.recycle(headers);
+        }
         Exchanged {
             ended,
             status: attempt.status,
-            headers: attempt.headers.filter(|_| exchange.keeps_headers()),
+            headers: attempt.headers,
             phases: attempt.phases,
             span: (started, finished),
             sent: attempt.sent,
@@ -135,30 +150,33 @@ impl<D: Dial> Client<D> {
     }
 
     async fn attempts(&mut self, x: &Rc<Exchange>, attempt: &mut Attempt, started: Instant) -> Result<(), ErrorKind> {
+        if std::mem::replace(&mut self.under_way, true) {
+            // Whoever dropped the last exchange in its midst left its connection so.
+            self.connection = None;
+        }
         loop {
-            let kept = match self.connection.take() {
-                Some(mut kept) => kept.usable(started).await.then_some(kept),
-                None => None,
+            let reused = match &mut self.connection {
+                Some(kept) => kept.usable(started).await,
+                None => false,
             };
-            let reused = kept.is_some();
-            let mut connection = match kept {
-                Some(kept) => kept,
-                None => self.open(attempt).await?,
-            };
-            attempt.ready = Some(if reused { started } else { Instant::now() });
-            attempt.bytes_before = connection.bytes();
             if !reused {
-                attempt.bytes_before = (0, 0);
+                self.connection = None;
+                // On the heap, for it is rare and large.
+                self.connection = Some(Box::pin(self.open(attempt)).await?);
             }
+            let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
+            attempt.ready = Some(if reused { started } else { Instant::now() });
+            attempt.bytes_before = if reused { connection.bytes() } else { (0, 0) };
             attempt.marks = Some(connection.arm());
             self.body.clear();
-            match self.send(&mut connection, x, attempt).await {
+            match self.send(x, attempt).await {
                 Ok(()) => {
-                    self.connection = connection.keep();
+                    self.under_way = false;
                     return Ok(());
                 }
                 // The server closed an idle connection while our request was on its way: send it again, once.
                 Err(fault) if reused && !attempt.retried && fault.may_retry(&x.request.method) => {
+                    self.connection = None;
                     attempt.settle();
                     attempt.sent = false;
                     attempt.retried = true;
@@ -168,35 +186,28 @@ impl<D: Dial> Client<D> {
         }
     }
 
-    async fn send(
-        &mut self,
-        connection: &mut Connection<D::Stream>,
-        x: &Rc<Exchange>,
-        attempt: &mut Attempt,
-    ) -> Result<(), SendFault> {
+    /// Nothing is under way any more: the connection waits for the next request, unless it is over.
+    fn rest(&mut self, now: Instant) {
+        let spoilt = std::mem::take(&mut self.under_way);
+        match &mut self.connection {
+            Some(connection) if !spoilt && connection.is_open() => connection.idle_from(now),
+            connection => *connection = None,
+        }
+    }
+
+    async fn send(&mut self, x: &Rc<Exchange>, attempt: &mut Attempt) -> Result<(), SendFault> {
         let cookie = self.jar.header(&self.config.origin, x.request.target.path());
-        match connection {
-            Connection::Hyper { http, .. } => {
-                let request = self.request(x, cookie);
+        match &mut self.connection {
+            None => Err(SendFault::of(ErrorKind::Closed)),
+            Some(Connection::Hyper { http, .. }) => {
+                let request = self.template.request(x, &self.config.host, cookie);
                 http.send(request, x, attempt, &mut self.body).await
             }
-            Connection::Own { http, .. } => {
+            Some(Connection::Own { http, .. }) => {
                 self.encoded.encode(x, &self.config.host, cookie);
                 http.send(&self.encoded, x, attempt, &mut self.body).await
             }
         }
-    }
-
-    fn request(&self, x: &Exchange, cookie: Option<HeaderValue>) -> http::Request<Full<Bytes>> {
-        let mut request = http::Request::new(Full::new(x.request.body.clone()));
-        *request.method_mut() = x.request.method.clone();
-        *request.uri_mut() = x.request.target.clone();
-        *request.headers_mut() = x.request.headers.clone();
-        request.headers_mut().insert(HOST, self.config.host.clone());
-        if let Some(cookie) = cookie {
-            request.headers_mut().insert(COOKIE, cookie);
-        }
-        request
     }
 
     async fn open(&mut self, attempt: &mut Attempt) -> Result<Connection<D::Stream>, ErrorKind> {
