@@ -43,6 +43,14 @@ fn noticed_early_as(hyper: &str, hyper_status: Option<u16>, own: &str, own_statu
     own == "Failed(Protocol)" && late && own_status.is_none() && hyper_status.is_none()
 }
 
+/// Over TLS the same end of a connection, before any of a response was understood, has two names: hyper may meet it
+/// when it writes, as a reset, where ours meets it when it reads, as closed. Nothing else of the result may differ.
+fn ended_alike(hyper: &Seen, own: &Seen) -> bool {
+    let ended = |seen: &Seen| matches!(seen.ended.as_str(), "Failed(Reset)" | "Failed(Closed)");
+    let nothing = |seen: &Seen| seen.status.is_none() && seen.body.is_empty() && !seen.kept;
+    ended(hyper) && ended(own) && nothing(hyper) && nothing(own)
+}
+
 fn hold(case: &Case, split: Split) {
     let (hyper, own) = both(case, split);
     match &case.differs {
