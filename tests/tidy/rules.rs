@@ -7,6 +7,7 @@ use crate::source::{Source, words};
 const PURE: &[&str] = &[
     "baseline",
     "capacity",
+    "connection_options",
     "exit",
     "gate",
     "generator",
