@@ -47,6 +47,8 @@ async fn vu(shared: Rc<Shared>, mut client: Client<NetDial>, exchange: Rc<Exchan
             sent: done.sent,
             retried: done.retried,
             connections: done.connections,
+            resumed: done.resumed,
+            http2: done.http2,
             bytes: done.bytes,
             delay: done.delay,
             unstamped: done.unstamped,
@@ -66,7 +68,7 @@ fn main() {
     let (host, port) = address.rsplit_once(':').unwrap();
     let dial = Rc::new(NetDial::new(host, port.parse().unwrap(), None).unwrap().with_kernel_timestamps());
     let origin = format!("http://{address}/").parse().unwrap();
-    let config = Rc::new(ClientConfig { origin, host: HeaderValue::from_str(address).unwrap(), http1 });
+    let config = Rc::new(ClientConfig::new(origin, http1).unwrap());
     let mut headers = HeaderMap::new();
     headers.insert(http::header::USER_AGENT, HeaderValue::from_static("connect-bench/bench"));
     headers.insert(http::header::ACCEPT, HeaderValue::from_static("*/*"));

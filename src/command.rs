@@ -10,6 +10,7 @@ use crate::exit::Exit;
 mod baselines;
 mod child;
 mod cleanup;
+mod connection;
 mod drive;
 mod failure;
 mod load;

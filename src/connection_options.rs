@@ -2,6 +2,7 @@
 //!
 //! Values and their reading, nothing else: it opens no connection, asks no name server, and holds no password.
 
+mod choices;
 mod dns;
 mod encoding;
 mod hosts;
@@ -13,6 +14,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use choices::ConnectionChoices;
 pub use dns::{DnsOptions, Policy, Select, Ttl};
 pub use encoding::{Coding, Codings};
 pub use hosts::{HostRule, Hosts};

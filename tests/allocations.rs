@@ -68,6 +68,8 @@ async fn fetches(client: &mut Client<NetDial>, exchange: &Rc<Exchange>, recorder
             sent: done.sent,
             retried: done.retried,
             connections: done.connections,
+            resumed: done.resumed,
+            http2: done.http2,
             bytes: done.bytes,
             delay: done.delay,
             unstamped: done.unstamped,
@@ -81,7 +83,7 @@ async fn fetches(client: &mut Client<NetDial>, exchange: &Rc<Exchange>, recorder
 fn allocations(http1: Http1Engine) -> f64 {
     let dial = NetDial::new("127.0.0.1", serve(), None).unwrap().with_kernel_timestamps();
     let origin = "http://127.0.0.1/".parse().unwrap();
-    let config = ClientConfig { origin, host: HeaderValue::from_static("127.0.0.1"), http1 };
+    let config = ClientConfig::new(origin, http1).unwrap();
     let mut client = Client::new(Rc::new(dial), Rc::new(config));
     let (exchange, mut recorder, start) = (fetch(), Recorder::new(1, 1), Instant::now());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

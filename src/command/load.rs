@@ -12,7 +12,7 @@ use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
 use super::view::View;
-use super::{output, session};
+use super::{connection, output, session};
 use crate::baseline::Baseline;
 use crate::capacity::search::Outcome;
 use crate::cli::{LoadArgs, OutputArgs};
@@ -45,13 +45,15 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let baselines = output::baselines(&args.baseline)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
-    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let (mut aim, mut signals) =
+        target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let connections = connection::resolve(&args.run.connection.choices(), &mut aim, &view)?;
     let vus = vus(args, &aim)?;
     check_files(vus)?;
     let place = Place::new("load", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let shape = Shape::constant(vus, duration, warm_up, &args.run.engine);
-    let made = (&args.run.content, &args.run.engine);
+    let made = (&args.run.content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
     let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
+use super::connection;
 use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, deliver};
@@ -30,7 +31,9 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let baselines = if own && args.baseline.is_empty() { Vec::new() } else { baselines };
     let shape = shape(&load_test);
     check_files(load_test.scenarios.values().map(|s| s.vus).sum())?;
-    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let (mut aim, mut signals) =
+        target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let connections = connection::resolve(&args.run.connection.choices(), &mut aim, &view)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
         let error = anyhow!("a plain URL cannot be published to; add --no-publish to leave those scenarios out");
@@ -40,7 +43,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     content.no_publish |= !publishes;
     let place = Place::new("run", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let made = (&content, &args.run.engine);
+    let made = (&content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
     session.ingredients.materials = Arc::new(load_test.steps);

@@ -13,6 +13,7 @@ use super::course::{Course, Place};
 use super::program::Program;
 pub use super::timer::Timing;
 use super::vu::Shared;
+use crate::connection_options::Reuse;
 use crate::http::{ClientConfig, Dial, guard::SWEEP};
 use crate::plan::Plan;
 use crate::recorder::Recorder;
@@ -91,6 +92,7 @@ pub async fn run<D: Dial>(task: Task<D>) {
         events: RefCell::default(),
         start,
         reset_cookies: plan.http.reset_cookies,
+        disconnects: plan.http.connection.reuse == Reuse::Iteration,
     });
     let place = Rc::new(Place { shared, plan, programs, index, taken, timing });
     let courses = (0..place.plan.scenarios.len()).map(|scenario| Course::begin(&place, scenario)).collect();

@@ -12,7 +12,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
@@ -22,7 +22,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
 use super::meter::{Marks, Metered};
-use crate::engine::program::Exchange;
+use super::request::Exchange;
+use crate::connection_options::Coding;
 use crate::outcome::ErrorKind;
 
 type Driver<S> = http1::Connection<TokioIo<Metered<S>>, Full<Bytes>>;
@@ -75,6 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         if let Some(expected) = &x.expect.content_type {
             let got = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
             attempt.media_type = is_media_type(got, expected);
+        }
+        if x.request.headers.contains_key(ACCEPT_ENCODING) {
+            attempt.coding = parts.headers.get(CONTENT_ENCODING).and_then(|value| Coding::of(value.as_bytes()));
         }
         attempt.headers = Some(parts.headers);
         let read = self.read_body(body, x.bytes_kept(), kept).await;
