@@ -348,6 +348,8 @@ mod tests {
             sent: true,
             retried: false,
             connections: 0,
+            resumed: 0,
+            http2: 0,
             bytes: (10, 20),
             delay: None,
             unstamped: 0,

@@ -65,9 +65,12 @@ mod tests {
         assert_eq!(decoded(Coding::Deflate, &raw.finish().unwrap(), 1 << 20), plain);
         let zstd = ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest);
         assert_eq!(decoded(Coding::Zstd, &zstd, 1 << 20), plain);
-        // Written by the reference encoder: "hello hello hello\n".
-        let brotli = [0x1b, 0x11, 0x00, 0xf8, 0x25, 0xc2, 0x02, 0x71, 0x40, 0x22, 0x0b];
-        let _ = brotli;
+        // By the reference encoder.
+        let brotli = [
+            0x1b, 0x53, 0x01, 0xf8, 0x8d, 0x54, 0xb5, 0xbf, 0x06, 0x19, 0x83, 0x93, 0x53, 0x65, 0x69, 0x05, 0xcf, 0x60,
+            0x75, 0x00, 0x08, 0xec, 0xc2, 0x7e,
+        ];
+        assert_eq!(decoded(Coding::Br, &brotli, 1 << 20), b"price price price".repeat(20));
     }
 
     #[test]

@@ -187,8 +187,9 @@ mod tests {
     }
 
     fn in_virtual_time<F: Future>(future: F) -> F::Output {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true);
-        runtime.build_local(LocalOptions::default()).unwrap().block_on(future)
+        let runtime =
+            Builder::new_current_thread().enable_time().start_paused(true).build_local(LocalOptions::default());
+        runtime.unwrap().block_on(future)
     }
 
     async fn first(resolver: &Resolver<Rc<Told>>) -> String {
