@@ -167,8 +167,11 @@ fn fine(stream: u32) -> Vec<u8> {
     frame(1, 0b101, stream, &[0x88])
 }
 
+/// What a server does to a stream instead of answering.
+type End = fn(u32) -> Vec<u8>;
+
 /// Answers the first request, then does what `then` says to the second; later connections are good.
-async fn ends(then: fn(u32) -> Vec<u8>) -> Server {
+async fn ends(then: End) -> Server {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let record = Arc::<std::sync::Mutex<crate::support::Record>>::default();
@@ -192,7 +195,7 @@ async fn ends(then: fn(u32) -> Vec<u8>) -> Server {
 
 #[tokio::test]
 async fn what_the_server_never_looked_at_is_sent_again_once() {
-    let ways: [fn(u32) -> Vec<u8>; 3] = [
+    let ways: [End; 3] = [
         // REFUSED_STREAM
         |id| frame(3, 0, id, &[0, 0, 0, 7]),
         // GOAWAY, no error, the first stream was the last one
@@ -215,7 +218,7 @@ async fn what_the_server_never_looked_at_is_sent_again_once() {
 #[tokio::test]
 async fn a_stream_that_the_server_resets_is_an_error_of_its_own() {
     // INTERNAL_ERROR on the stream; on the connection; a frame that is none
-    let ways: [(fn(u32) -> Vec<u8>, ErrorKind); 3] = [
+    let ways: [(End, ErrorKind); 3] = [
         (|id| frame(3, 0, id, &[0, 0, 0, 2]), ErrorKind::Reset),
         (|_id| frame(7, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2]), ErrorKind::Protocol),
         (|_id| frame(0, 0, 0, b"data on no stream"), ErrorKind::Protocol),
