@@ -9,7 +9,7 @@ use connect_bench::engine::program::{Exchange, Expect, Request, SeriesId};
 use connect_bench::http::{Client, ClientConfig, Dial, DialFault, Dialled, Guard};
 use connect_bench::outcome::Ended;
 use connect_bench::plan::Http1Engine;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::{Builder, LocalOptions};
 
