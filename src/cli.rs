@@ -43,6 +43,8 @@ pub enum Command {
     Load(LoadArgs),
     /// Run a scenario file: k6's vocabulary, in TOML.
     Run(RunFileArgs),
+    /// Validate a scenario file and print its plan, without any request.
+    Check(CheckArgs),
     /// Show the result of a run again, also of one that was killed.
     Report(ReportArgs),
     /// Remove from the server what killed runs left on it.
@@ -264,6 +266,9 @@ pub struct LoadArgs {
     /// Compare with this documented baseline only. May be repeated.
     #[arg(long, value_name = "ID")]
     pub baseline: Vec<String>,
+    /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
+    #[arg(long, value_name = "METRIC: EXPR")]
+    pub threshold: Vec<String>,
     /// What `ramp` and `load` have in common.
     #[command(flatten)]
     pub run: RunArgs,
@@ -274,7 +279,10 @@ pub struct LoadArgs {
 #[command(
     after_help = "Example file:\n  [scenarios.fetch]\n  executor = \"constant-vus\"\n  exec = \"fetch\"\n  vus = 20\n  \
                         duration = \"30s\"\n\n  [scenarios.publish]\n  executor = \"constant-vus\"\n  exec = \"publish\"\n  \
-                        duration = \"30s\"\n\nSteps of your own (scenarios/ has more):\n  [scenarios.browse]\n  \
+                        duration = \"30s\"\n\n  [thresholds]\n  http_req_failed = [\"rate<0.01\"]\n\n\
+                  Executors: constant-vus, ramping-vus, shared-iterations, per-vu-iterations (closed model),\n\
+                  constant-arrival-rate, ramping-arrival-rate (open model).\n\n\
+                  Steps of your own (scenarios/ has more):\n  [scenarios.browse]\n  \
                         executor = \"constant-vus\"\n  exec = \"browse\"\n  vus = 5\n  duration = \"30s\"\n\n  \
                         [[steps.browse]]\n  name = \"list\"\n  get = \"/stocks/\"\n  extract = { ticker = { json = \
                         \"$.tickers[*]\", pick = \"random\" } }\n  think = \"1s\"\n\n  [[steps.browse]]\n  name = \
@@ -287,9 +295,23 @@ pub struct RunFileArgs {
     /// Compare with this documented baseline only. May be repeated.
     #[arg(long, value_name = "ID")]
     pub baseline: Vec<String>,
+    /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
+    #[arg(long, value_name = "METRIC: EXPR")]
+    pub threshold: Vec<String>,
     /// What `ramp`, `load` and `run` have in common.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// Arguments of `connect-bench check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 0: `run` would run it; 104: what is wrong is said, with line and column.")]
+pub struct CheckArgs {
+    /// The scenario file.
+    pub file: PathBuf,
+    /// Print the plan as one JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `connect-bench report`.

@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 mod baselines;
+mod check;
 mod child;
 mod cleanup;
 mod drive;
@@ -38,6 +39,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Ramp(args) => in_runtime(ramp::run(&args)),
         Command::Load(args) => in_runtime(load::run(&args)),
         Command::Run(args) => in_runtime(run_file::run(&args)),
+        Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
         Command::Baselines(args) => baselines::run(&args),

@@ -53,6 +53,15 @@ pub fn state(second: &Second) -> GeneratorState {
     if let Some(reason) = late {
         return limited(reason);
     }
+    if window.scenarios.iter().any(|scenario| scenario.dropped_late > 0) {
+        return limited("iterations were dropped because they were begun too late".to_owned());
+    }
+    let mut start_lag = Latency::default();
+    window.scenarios.iter().for_each(|scenario| start_lag.merge(&scenario.start_lag));
+    let late = start_lag.quantile_ms(0.9).unwrap_or(0.0);
+    if late > LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * median) {
+        return limited(format!("iterations began late: {late:.0} ms"));
+    }
     if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
         return limited(format!("the hypervisor gave the CPU to others: {:.0} % of it", 100.0 * steal));
     }

@@ -13,6 +13,7 @@ use url::Url;
 
 pub use self::steps::{DataPlan, StepList, StepsPlan};
 pub use crate::schedule::{Executor, Spacing, Stage};
+use crate::threshold::Limit;
 pub use crate::units::seconds;
 
 /// Version of this form; a reader refuses a newer one.
@@ -46,6 +47,9 @@ pub struct Plan {
     pub duration: Duration,
     /// What runs, side by side.
     pub scenarios: Vec<ScenarioPlan>,
+    /// Limits on what is measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Limit>,
 }
 
 /// What a run is aimed at.
@@ -190,6 +194,15 @@ pub struct Series {
     pub step: String,
 }
 
+impl ScenarioPlan {
+    /// What it can be selected by: its tags, and `scenario`.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<&str, &str> {
+        let tags = self.tags.iter().map(|(name, tag)| (name.as_str(), tag.as_str()));
+        tags.chain([("scenario", self.name.as_str())]).collect()
+    }
+}
+
 impl Plan {
     /// The series of the plan, in the order in which windows have them.
     #[must_use]
@@ -198,6 +211,20 @@ impl Plan {
             plan.steps.iter().map(|step| Series { scenario, step: step.clone() }).collect()
         };
         self.scenarios.iter().enumerate().flat_map(steps).collect()
+    }
+
+    /// What a series can be selected by: the tags of its scenario and of its step, and `scenario`, `step`, `group`.
+    #[must_use]
+    pub fn labels(&self, scenario: usize, step: usize) -> BTreeMap<&str, &str> {
+        let Some(plan) = self.scenarios.get(scenario) else { return BTreeMap::new() };
+        let mut labels = plan.labels();
+        if let ProgramPlan::Steps(steps) = &plan.program
+            && let Some(step) = steps.steps().nth(step)
+        {
+            labels.extend(step.labels());
+        }
+        labels.extend(plan.steps.get(step).map(|name| ("step", name.as_str())));
+        labels
     }
 
     /// Index of the first series of a scenario.

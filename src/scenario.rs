@@ -1,22 +1,29 @@
-//! What a user writes: a load test as a TOML file, in k6's vocabulary. Unknown keys and wrong types are faults.
+//! What a user writes: a load test as a TOML file, in k6's vocabulary. Every fault is told at once, with its place.
 //!
 //! ```toml
 //! warmUp = "5s"                    # kept apart from the figures
 //!
 //! [scenarios.fetch]
-//! executor = "constant-vus"        # k6's name
+//! executor = "constant-vus"        # k6's names and keys: `scenario/executor.rs` has the table
 //! exec = "fetch"                   # what a VU does: fetch, publish, or the name of a list of steps
 //! vus = 20
 //! duration = "30s"
 //! startTime = "0s"
 //! gracefulStop = "30s"
+//! pacing = "0s"                    # least time between the beginnings of two iterations of a VU
 //! path = "/stocks/"                # below the content item; without it what --path says
+//!
+//! [thresholds]                     # limits; one that is exceeded is exit code 99
+//! http_req_failed = ["rate<0.01"]
+//! "http_req_duration{scenario:fetch}" = [{ threshold = "p(95)<500", abortOnFail = true, after = "10s" }]
 //! ```
 //!
-//! [`steps`] has what a list of steps is made of. So far one executor; knows no clock and no runtime.
+//! [`steps`] has what a list of steps is made of. Knows no clock and no runtime.
 
 pub mod data;
 mod exec;
+mod executor;
+mod limit;
 pub mod reader;
 pub mod steps;
 pub mod template;
@@ -26,119 +33,59 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
+use toml::de::DeTable;
 
 pub use self::exec::Exec;
-use self::reader::Fault;
+pub use self::executor::{ExecutorName, keys};
+use self::reader::{Fault, Faults, Fields};
 use self::steps::{ListUse, StepFile};
-use crate::units;
+use crate::schedule::Executor;
+use crate::threshold::{Limit, Threshold, ThresholdFault};
+
+/// Keys of the file.
+const TOP: [&str; 6] = ["warmUp", "scenarios", "thresholds", "env", "steps", "data"];
 
 /// A load test as it was written.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LoadTest {
     /// At the start, kept apart from the figures.
-    #[serde(default, deserialize_with = "duration")]
     pub warm_up: Duration,
     /// By name.
     pub scenarios: BTreeMap<String, Scenario>,
+    /// Limits on what is measured.
+    pub thresholds: Vec<Limit>,
     /// `${env.NAME}` of all scenarios.
-    #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Lists of steps, with their data and files. Read by [`steps::read`], which has every fault's place.
-    #[serde(default, deserialize_with = "elsewhere")]
+    /// Lists of steps, with their data and files.
     pub steps: StepFile,
-    /// Part of `steps`.
-    #[serde(default)]
-    data: IgnoredAny,
 }
 
-/// One scenario as it was written.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+/// One scenario as it was written, its defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scenario {
     /// When VUs run.
     pub executor: Executor,
     /// What a VU does.
-    #[serde(default)]
     pub exec: Exec,
-    /// VUs.
-    #[serde(default = "one")]
-    pub vus: u32,
-    /// How long new iterations begin.
-    #[serde(deserialize_with = "duration")]
-    pub duration: Duration,
-    /// When it begins, since the start of the run.
-    #[serde(default, deserialize_with = "duration")]
-    pub start_time: Duration,
     /// How long VUs may finish what they have begun.
-    #[serde(default = "thirty_seconds", deserialize_with = "duration")]
     pub graceful_stop: Duration,
+    /// The least time from the beginning of one iteration of a VU to that of its next.
+    pub pacing: Duration,
+    /// `${env.NAME}`; goes before that of the whole file.
+    pub env: BTreeMap<String, String>,
+    /// Stand beside the scenario's figures; thresholds can select by them.
+    pub tags: BTreeMap<String, String>,
     /// Path below the content item that is fetched.
     pub path: Option<String>,
     /// Text that every fetched body must contain.
     pub expect_body: Option<String>,
-    /// `${env.NAME}`; goes before that of the whole file.
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
-    /// Stand beside the scenario's figures.
-    #[serde(default)]
-    pub tags: BTreeMap<String, String>,
 }
 
-/// When VUs run, by k6's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Executor {
-    /// So many VUs for so long.
-    ConstantVus,
-}
+/// A file that is no load test: all that is wrong with it, in the order of the text.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ScenarioFault(pub Vec<Fault>);
 
-fn one() -> u32 {
-    1
-}
-
-fn thirty_seconds() -> Duration {
-    Duration::from_secs(30)
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    units::duration(&text).map_err(serde::de::Error::custom)
-}
-
-fn elsewhere<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StepFile, D::Error> {
-    IgnoredAny::deserialize(deserializer).map(|_| StepFile::default())
-}
-
-/// A file that is no load test.
-#[derive(Debug, thiserror::Error)]
-pub enum ScenarioFault {
-    /// It is not TOML, or not of this form; the message has the line and column.
-    #[error(transparent)]
-    Form(#[from] toml::de::Error),
-    /// Its parts do not go together.
-    #[error("scenario {name:?}: {what}")]
-    Sense {
-        /// The scenario.
-        name: String,
-        /// What is wrong.
-        what: &'static str,
-    },
-    /// It has no scenario that fetches.
-    #[error("no scenario fetches: give at least one with exec = \"fetch\" or with steps of your own")]
-    NoFetch,
-    /// Its steps; all faults of them.
-    #[error("{0}")]
-    Steps(Listed),
-}
-
-/// Faults, one below the other.
-#[derive(Debug)]
-pub struct Listed(pub Vec<Fault>);
-
-impl fmt::Display for Listed {
+impl fmt::Display for ScenarioFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
             [one] => write!(f, "{one}"),
@@ -163,45 +110,74 @@ pub fn read(text: &str) -> Result<LoadTest, ScenarioFault> {
 /// # Errors
 /// Where the text is none; the message says where.
 pub fn read_in(text: &str, directory: &Path) -> Result<LoadTest, ScenarioFault> {
-    let mut load_test: LoadTest = toml::from_str(text)?;
-    for (name, scenario) in &load_test.scenarios {
-        sense(name, scenario).map_err(|what| ScenarioFault::Sense { name: name.clone(), what })?;
+    let faults = Faults::new(text);
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(e) => {
+            faults.add(e.span().unwrap_or(0..0), "TOML", e.message());
+            return Err(ScenarioFault(faults.finish()));
+        }
+    };
+    let top = Fields::document(document.get_ref(), &TOP, &faults);
+    let mut load_test = LoadTest {
+        warm_up: top.duration("warmUp").unwrap_or_default(),
+        scenarios: scenarios(&top),
+        thresholds: limit::read(&top),
+        env: top.texts("env"),
+        steps: StepFile::default(),
+    };
+    load_test.steps = steps::read(document.get_ref(), directory, &load_test.uses(), &faults);
+    load_test.limits(&top);
+    if faults.none() {
+        load_test.whole(&top);
     }
-    load_test.steps =
-        steps::read(text, directory, &load_test.uses()).map_err(|faults| ScenarioFault::Steps(Listed(faults)))?;
-    if !load_test.scenarios.values().any(|scenario| scenario.exec != Exec::Publish) {
-        return Err(ScenarioFault::NoFetch);
-    }
-    if load_test.warm_up >= load_test.duration() {
-        let name = "warmUp".to_owned();
-        return Err(ScenarioFault::Sense { name, what: "it leaves nothing to measure" });
-    }
-    Ok(load_test)
+    let faults = faults.finish();
+    if faults.is_empty() { Ok(load_test) } else { Err(ScenarioFault(faults)) }
 }
 
-/// Whether the parts of a scenario go together.
-fn sense(name: &str, scenario: &Scenario) -> Result<(), &'static str> {
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-        return Err("a name has letters, digits, - and _ only");
+/// The scenarios; of one that has a fault what can be said of it nevertheless.
+fn scenarios(top: &Fields<'_>) -> BTreeMap<String, Scenario> {
+    let mut read = BTreeMap::new();
+    for (name, value) in top.named("scenarios") {
+        let place = format!("scenarios.{name}");
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+            top.faults.add(value.span(), &place, "a name has letters, digits, - and _ only");
+        }
+        let Some(fields) = Fields::any(value, &place, top.faults) else { continue };
+        let executor = executor::read(&fields);
+        let exec = exec::read(&fields).unwrap_or_default();
+        for key in ["path", "expectBody"].into_iter().filter(|key| fields.has(key)) {
+            if exec != Exec::Fetch {
+                fields.fault_in(key, format!("`{key}` belongs to exec = \"fetch\""));
+            }
+        }
+        let scenario = Scenario {
+            executor,
+            exec,
+            graceful_stop: fields.duration("gracefulStop").unwrap_or(executor::GRACE),
+            pacing: fields.duration("pacing").unwrap_or_default(),
+            env: fields.texts("env"),
+            tags: fields.texts("tags"),
+            path: fields.text("path").map(str::to_owned),
+            expect_body: fields.text("expectBody").map(str::to_owned),
+        };
+        read.insert(name.to_owned(), scenario);
     }
-    if scenario.vus == 0 {
-        return Err("vus is at least 1");
-    }
-    if scenario.duration < Duration::from_secs(1) {
-        return Err("duration is at least 1s");
-    }
-    if scenario.exec != Exec::Fetch && (scenario.path.is_some() || scenario.expect_body.is_some()) {
-        return Err("path and expectBody belong to exec = \"fetch\"");
-    }
-    Ok(())
+    read
 }
 
 impl LoadTest {
     /// Length of the whole, to the end of its last scenario.
     #[must_use]
     pub fn duration(&self) -> Duration {
-        let ends = self.scenarios.values().map(|scenario| scenario.start_time + scenario.duration);
+        let ends = self.scenarios.values().map(|s| s.executor.start_time() + s.executor.duration().unwrap_or_default());
         ends.max().unwrap_or_default()
+    }
+
+    /// The most VUs that there may be.
+    #[must_use]
+    pub fn max_vus(&self) -> u32 {
+        self.scenarios.values().map(|s| s.executor.max_vus()).fold(0, u32::saturating_add)
     }
 
     /// The environment of a scenario: its own before that of the file.
@@ -210,6 +186,37 @@ impl LoadTest {
         let mut env = self.env.clone();
         env.extend(scenario.env.clone());
         env
+    }
+
+    /// Whether a threshold makes sense for these scenarios, as far as that can be said before there is a plan.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn expects(&self, limit: &Limit) -> Result<(), ThresholdFault> {
+        Threshold::new(limit)?.expect_one_of(self.labels())
+    }
+
+    /// What thresholds can select by: of every step; of a scenario alone where its steps are built in.
+    fn labels(&self) -> Vec<BTreeMap<&str, &str>> {
+        let mut all = Vec::new();
+        for (name, scenario) in &self.scenarios {
+            let tags = scenario.tags.iter().map(|(name, tag)| (name.as_str(), tag.as_str()));
+            let of_scenario: BTreeMap<&str, &str> = tags.chain([("scenario", name.as_str())]).collect();
+            let lists = scenario.exec.lists();
+            for step in lists.iter().filter_map(|(list, _)| Some((list, self.steps.lists.get(list)?))) {
+                for one in step.1 {
+                    let mut labels = of_scenario.clone();
+                    labels.extend(one.labels());
+                    // With several lists the name has that of its list in it: that is settled when there is a plan.
+                    labels.extend((lists.len() == 1).then_some(("step", one.name.as_str())));
+                    all.push(labels);
+                }
+            }
+            if lists.is_empty() || lists.iter().all(|(list, _)| !self.steps.lists.contains_key(list)) {
+                all.push(of_scenario);
+            }
+        }
+        all
     }
 
     /// Which scenario runs which list of steps.
@@ -223,50 +230,30 @@ impl LoadTest {
         }
         uses
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SMALL: &str = "[scenarios.a]\nexecutor = \"constant-vus\"\nvus = 3\nduration = \"1m\"\nstartTime = \"5s\"\n";
-
-    #[test]
-    fn a_scenario_has_k6s_defaults() {
-        let read = read(SMALL).unwrap();
-        let scenario = &read.scenarios["a"];
-        assert_eq!((scenario.vus, &scenario.exec), (3, &Exec::Fetch));
-        assert_eq!(scenario.graceful_stop, Duration::from_secs(30));
-        assert_eq!(read.duration(), Duration::from_secs(65));
+    /// Thresholds that make no sense.
+    fn limits(&self, top: &Fields<'_>) {
+        let Some(thresholds) = top.get("thresholds").and_then(|value| value.get_ref().as_table()) else { return };
+        for limit in &self.thresholds {
+            let key = thresholds.iter().map(|(key, _)| key).find(|key| key.get_ref().trim() == limit.metric);
+            if let (Err(wrong), Some(key)) = (self.expects(limit), key) {
+                top.faults.add(key.span(), "thresholds", wrong.to_string());
+            }
+        }
     }
 
-    #[test]
-    fn a_fault_says_where_and_what_is_known() {
-        let fault = read(&SMALL.replace("vus =", "vu =")).unwrap_err().to_string();
-        assert!(fault.contains("line 3, column 1") && fault.contains("unknown field `vu`"), "{fault}");
-        let fault = read(&SMALL.replace("1m", "60")).unwrap_err().to_string();
-        assert!(fault.contains("line 4") && fault.contains("which unit?"), "{fault}");
-        let fault = read(&SMALL.replace("constant-vus", "constant-users")).unwrap_err().to_string();
-        assert!(fault.contains("constant-vus"), "{fault}");
-    }
-
-    #[test]
-    fn parts_that_do_not_go_together_are_faults() {
-        let wrong = |text: &str| read(text).is_err();
-        assert!(wrong(&SMALL.replace("vus = 3", "vus = 0")));
-        assert!(wrong(&format!("{SMALL}exec = \"publish\"")));
-        assert!(wrong(&format!("warmUp = \"2m\"\n{SMALL}")));
-        assert!(wrong("[scenarios]"));
-        assert!(wrong(&format!(
-            "{SMALL}\n[scenarios.b]\nexecutor = \"constant-vus\"\nduration = \"1m\"\nexec = \"publish\"\npath = \"/\""
-        )));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_is_a_panic(text in "[\\[\\]a-z=\"\n .0-9]{0,80}") {
-            let _ = read(&text);
+    /// What is wrong with all of it together.
+    fn whole(&self, top: &Fields<'_>) {
+        if !self.scenarios.values().any(|scenario| scenario.exec != Exec::Publish) {
+            let what = "no scenario fetches: give at least one with exec = \"fetch\" or with steps of your own";
+            top.fault_in("scenarios", what);
+        } else if self.duration() < Duration::from_secs(1) {
+            top.fault_in("scenarios", "the load test lasts less than a second: figures are taken by the second");
+        } else if self.warm_up >= self.duration() {
+            top.fault_in("warmUp", "`warmUp` leaves nothing to measure");
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,14 @@
 //! Made from windows, live or from a run directory: the same code, the same result. Knows no clock and no runtime.
 
 mod figures;
+mod open;
 mod steps;
 
 pub use figures::{Figures, NodeFigures, PublishFigures};
+pub use open::OpenFigures;
 pub use steps::{StepFigures, steps};
+
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +19,7 @@ use crate::generator::Health;
 use crate::histogram::{Latency, Packed};
 use crate::host::Environment;
 use crate::plan::Plan;
+use crate::threshold::{Judge, Limit, Verdict};
 use crate::window::{Part, Second, Window};
 
 /// Version of this form; a reader refuses a newer one.
@@ -100,6 +105,9 @@ pub struct Summary {
     pub generator: Health,
     /// Requests of the Connect client outside the scenarios: preflight, provisioning, clean-up.
     pub api_requests_sent: u64,
+    /// What became of the thresholds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Verdict>,
     /// Of a searched run.
     pub search: Option<Search>,
     /// Names of what we made and could not remove.
@@ -117,6 +125,7 @@ pub struct Builder {
     /// The part that seconds are added to, and which it is.
     open: (u64, Batch),
     health: Health,
+    judge: Judge,
 }
 
 impl Builder {
@@ -124,7 +133,9 @@ impl Builder {
     #[must_use]
     pub fn new(plan: Plan, environment: Environment) -> Builder {
         let window = Window::default();
+        let judge = Judge::new(&plan);
         Builder {
+            judge,
             plan,
             environment,
             steady: window.clone(),
@@ -138,6 +149,7 @@ impl Builder {
     /// Takes one second.
     pub fn add(&mut self, second: &Second) {
         self.whole.merge(&second.window);
+        self.judge.add(second);
         if second.part != Part::Steady {
             return;
         }
@@ -160,6 +172,11 @@ impl Builder {
             let packed = batch.fetch_duration.pack();
             self.parts.push(ClosedPart { batch: Batch { fetch_duration: Latency::default(), ..batch }, packed });
         }
+    }
+
+    /// The threshold because of which the run has to end now, if so much of it has passed.
+    pub fn breach(&mut self, passed: Duration) -> Option<&Limit> {
+        self.judge.breach(passed)
     }
 
     /// Seconds measured so far.
@@ -198,6 +215,7 @@ impl Builder {
             batches: ten(&self.parts),
             generator: self.health,
             api_requests_sent: 0,
+            thresholds: self.judge.verdicts(),
             search: None,
             left_behind: Vec::new(),
         }
@@ -229,7 +247,7 @@ mod tests {
 
     fn parts(seconds: f64, count: usize) -> Vec<ClosedPart> {
         let mut latency = Latency::default();
-        latency.record(std::time::Duration::from_millis(20));
+        latency.record(Duration::from_millis(20));
         let batch = Batch { seconds, completed: 100, ..Batch::default() };
         (0..count).map(|_| ClosedPart { batch: batch.clone(), packed: latency.pack() }).collect()
     }

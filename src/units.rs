@@ -67,6 +67,14 @@ pub mod seconds {
     }
 }
 
+/// The known word that is nearest to what was written (by Jaro and Winkler), if any is near enough to be meant.
+#[must_use]
+pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let written = written.to_lowercase();
+    let scored = known.into_iter().map(|known| (strsim::jaro_winkler(&written, &known.to_lowercase()), known));
+    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +96,15 @@ mod tests {
         for wrong in ["", "m", "5x", "1h30", "-3s", "1..5s", "99999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        let known = ["vus", "duration", "startVUs"];
+        assert_eq!(nearest("vu", known), Some("vus"));
+        assert_eq!(nearest("startvus", known), Some("startVUs"));
+        assert_eq!(nearest("durration", known), Some("duration"));
+        assert_eq!(nearest("colour", known), None);
     }
 
     proptest! {

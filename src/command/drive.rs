@@ -28,6 +28,9 @@ const GONE_AFTER: u32 = 30;
 /// So many of them at the end of a load test, and it ended without the server.
 const GONE_AT_END: u32 = 3;
 
+/// Thresholds that can end a run are looked at every so many seconds, as in k6.
+const EVALUATED_EVERY_S: u64 = 2;
+
 /// What a run is made of.
 pub(super) struct Job {
     pub(super) plan: Arc<Plan>,
@@ -186,7 +189,10 @@ impl Course {
                 }
                 self.steps_logged = search.steps().len();
             }
-            None => self.watch(&second, run),
+            None => {
+                self.watch(&second, run);
+                self.judge(&second, run);
+            }
         }
         view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
     }
@@ -196,6 +202,19 @@ impl Course {
         self.silence.add(second);
         if self.state == RunState::Finished && self.silence.is_hopeless(GONE_AFTER, self.plan.max_vus()) {
             self.state = self.gone();
+            run.order(Order::Stop);
+        }
+    }
+
+    /// A threshold with `abortOnFail` ends the run.
+    fn judge(&mut self, second: &Second, run: &Run) {
+        let passed = Duration::from_secs(second.second + 1);
+        if self.state != RunState::Finished || !passed.as_secs().is_multiple_of(EVALUATED_EVERY_S) {
+            return;
+        }
+        if let Some(limit) = self.builder.breach(passed) {
+            let reason = format!("threshold {} {} failed", limit.metric, limit.expression);
+            self.state = RunState::Aborted { reason };
             run.order(Order::Stop);
         }
     }

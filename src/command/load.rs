@@ -1,5 +1,6 @@
 //! `connect-bench load`: hold a number of VUs, and compare with the documented baselines.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use anyhow::anyhow;
 
 use super::drive::Log;
 use super::failure::Failure;
-use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
+use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
@@ -20,6 +21,7 @@ use crate::exit::Exit;
 use crate::report;
 use crate::rundir;
 use crate::summary::{RunState, Summary};
+use crate::threshold::{Limit, Threshold};
 
 /// The share of a load test that goes before it as warm-up, where nothing else is asked for.
 const WARM_UP_SHARE: u32 = 15;
@@ -43,6 +45,8 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
+    let thresholds = thresholds(&args.threshold)?;
+    expect_scenarios(&thresholds)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
     let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
@@ -50,7 +54,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     check_files(vus)?;
     let place = Place::new("load", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let shape = Shape::constant(vus, duration, warm_up, &args.run.engine);
+    let shape = Shape { thresholds, ..Shape::constant(vus, duration, warm_up, &args.run.engine) };
     let made = (&args.run.content, &args.run.engine);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
@@ -60,6 +64,21 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     Ok(verdict(&summary))
 }
 
+/// The thresholds of the command line.
+pub(super) fn thresholds(flags: &[String]) -> Result<Vec<Limit>, Failure> {
+    flags.iter().map(|text| Limit::from_flag(text).map_err(Failure::invalid)).collect()
+}
+
+/// Refuses thresholds on scenarios that a load test does not have.
+fn expect_scenarios(limits: &[Limit]) -> Result<(), Failure> {
+    for limit in limits {
+        let threshold = Threshold::new(limit).map_err(Failure::invalid)?;
+        let scenarios = [FETCH, PUBLISH].map(|name| BTreeMap::from([("scenario", name)]));
+        threshold.expect_one_of(scenarios).map_err(Failure::invalid)?;
+    }
+    Ok(())
+}
+
 /// Cleans up, whatever happened, and writes the summary.
 pub(super) async fn conclude(
     ran: Result<Summary, Failure>,
@@ -67,7 +86,9 @@ pub(super) async fn conclude(
     log: &mut Log,
     (view, signals): (&mut View, &mut Signals),
 ) -> Result<Summary, Failure> {
-    let gone = ran.as_ref().is_ok_and(|summary| matches!(summary.state, RunState::Aborted { .. }));
+    let gone = ran.as_ref().is_ok_and(|summary| {
+        matches!(summary.state, RunState::Aborted { .. }) && !summary.thresholds.iter().any(|verdict| verdict.aborted)
+    });
     let left = session.finish(gone, view, signals).await;
     let mut summary = ran.map_err(|failure| session::with_left(failure, &left))?;
     summary.left_behind = left;

@@ -20,11 +20,12 @@ use crate::host::{self, Environment};
 use crate::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepsPlan};
 use crate::rundir;
 use crate::summary::{Figures, RunState, Summary};
+use crate::threshold::{self, Limit};
 
 /// The scenario that fetches.
-const FETCH: &str = "fetch";
+pub(super) const FETCH: &str = "fetch";
 /// The scenario that publishes.
-const PUBLISH: &str = "publish";
+pub(super) const PUBLISH: &str = "publish";
 /// VUs of a load test start over this time.
 const START_OVER: Duration = Duration::from_secs(1);
 
@@ -85,6 +86,7 @@ pub(super) struct Shape {
     pub(super) warm_up: Duration,
     pub(super) duration: Duration,
     pub(super) search: Option<Search>,
+    pub(super) thresholds: Vec<Limit>,
 }
 
 impl Shape {
@@ -106,7 +108,7 @@ impl Shape {
             work,
         };
         let slots = vec![slot(FETCH, fetching, Work::Fetch), slot(PUBLISH, publishing, Work::Publish)];
-        Shape { command, slots, warm_up: Duration::ZERO, duration, search: None }
+        Shape { command, slots, warm_up: Duration::ZERO, duration, search: None, thresholds: Vec::new() }
     }
 
     /// So many VUs for so long.
@@ -195,6 +197,7 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
         warm_up: shape.warm_up,
         duration: shape.duration,
         scenarios,
+        thresholds: shape.thresholds.clone(),
     }
 }
 
@@ -207,6 +210,7 @@ pub(super) async fn execute(
     (view, signals): (&mut View, &mut Signals),
 ) -> Result<Summary, Failure> {
     let plan = plan(session, place, &shape, engine);
+    threshold::check(&plan.thresholds, &plan).map_err(Failure::invalid)?;
     let programs = Kitchen::new(&plan, &session.ingredients).map_err(Failure::invalid)?;
     let job = Job {
         plan: Arc::new(plan),
@@ -226,7 +230,8 @@ pub(super) fn verdict(summary: &Summary) -> Exit {
     let figures = Figures::of(summary);
     let ran = match &summary.state {
         RunState::Interrupted => Exit::Interrupted,
-        RunState::Aborted { .. } => Exit::Unreachable,
+        RunState::Aborted { .. } if !summary.thresholds.iter().any(|verdict| verdict.aborted) => Exit::Unreachable,
+        _ if summary.thresholds.iter().any(|verdict| !verdict.passed) => Exit::Threshold,
         // No data is never a pass, and neither are figures of our own limits.
         _ if figures.requests.completed == 0 || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
         _ => Exit::Pass,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::drive::Log;
 use super::failure::Failure;
-use super::load::{conclude, deliver};
+use super::load::{conclude, deliver, thresholds};
 use super::output;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
 use super::session::prepare;
@@ -16,7 +16,7 @@ use super::target::{self, Aim};
 use super::view::View;
 use crate::cli::RunFileArgs;
 use crate::exit::Exit;
-use crate::plan::{DataPlan, Executor, StepList, StepsPlan};
+use crate::plan::{DataPlan, StepList, StepsPlan};
 use crate::scenario::{self, Exec, LoadTest, Scenario};
 
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
@@ -24,12 +24,15 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
-    let load_test = read(args)?;
+    let mut load_test = read(&args.file)?;
     // Posit's documented figures are of another workload than steps of one's own, unless somebody asks for them.
     let own = load_test.scenarios.values().any(|scenario| !scenario.exec.lists().is_empty());
     let baselines = if own && args.baseline.is_empty() { Vec::new() } else { baselines };
-    let shape = shape(&load_test);
-    check_files(load_test.scenarios.values().map(|s| s.vus).sum())?;
+    for limit in thresholds(&args.threshold)? {
+        load_test.expects(&limit).map_err(Failure::invalid)?;
+        load_test.thresholds.push(limit);
+    }
+    check_files(load_test.max_vus())?;
     let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
@@ -38,6 +41,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     }
     let mut content = args.run.content.clone();
     content.no_publish |= !publishes;
+    let shape = shape(&load_test);
     let place = Place::new("run", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let made = (&content, &args.run.engine);
@@ -50,11 +54,12 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     Ok(verdict(&summary))
 }
 
-fn read(args: &RunFileArgs) -> Result<LoadTest, Failure> {
-    let name = args.file.display().to_string();
-    let text = std::fs::read_to_string(&args.file).with_context(|| format!("{name}: cannot be read"));
+/// Reads a scenario file.
+pub(super) fn read(file: &Path) -> Result<LoadTest, Failure> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("{name}: cannot be read"));
     let text = text.map_err(Failure::invalid)?;
-    let directory = args.file.parent().unwrap_or(Path::new("."));
+    let directory = file.parent().unwrap_or(Path::new("."));
     scenario::read_in(&text, directory).with_context(|| name).map_err(Failure::invalid)
 }
 
@@ -76,7 +81,6 @@ fn steps(load_test: &LoadTest, scenario: &Scenario, lists: &[(String, u32)]) -> 
         lists,
         env: load_test.env(scenario),
         data: data.collect(),
-        tags: scenario.tags.clone(),
         content_root: String::new(),
         server_root: String::new(),
         with_key: false,
@@ -85,17 +89,14 @@ fn steps(load_test: &LoadTest, scenario: &Scenario, lists: &[(String, u32)]) -> 
 }
 
 fn shape(load_test: &LoadTest) -> Shape {
+    // Windows are seconds: a part of one at the end is not measured.
+    let duration = Duration::from_secs(load_test.duration().as_secs());
     let slot = |(name, scenario): (&String, &Scenario)| Slot {
         name: name.clone(),
-        executor: Executor::ConstantVus {
-            vus: scenario.vus,
-            start_time: scenario.start_time,
-            duration: scenario.duration,
-            start_over: Duration::ZERO,
-        },
+        executor: scenario.executor.clone(),
         graceful_stop: scenario.graceful_stop,
-        pacing: Duration::ZERO,
-        tags: std::collections::BTreeMap::new(),
+        pacing: scenario.pacing,
+        tags: scenario.tags.clone(),
         work: match &scenario.exec {
             Exec::Fetch => Work::FetchPath { path: scenario.path.clone(), expect_body: scenario.expect_body.clone() },
             Exec::Publish => Work::Publish,
@@ -106,8 +107,8 @@ fn shape(load_test: &LoadTest) -> Shape {
         command: "run",
         slots: load_test.scenarios.iter().map(slot).collect(),
         warm_up: load_test.warm_up,
-        // Windows are seconds: a part of one at the end is not measured.
-        duration: Duration::from_secs(load_test.duration().as_secs()),
+        duration,
         search: None,
+        thresholds: load_test.thresholds.clone(),
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>, timer: Timer) {
     let (begins, workers) = (course.begins(), course.pools() as f64);
     if let Some(mut arrivals) = course.arrivals() {
         for _ in 0..course.pool(course.executor().start_vus()) {
-            course.start_vu(begins, None);
+            course.start_vu(Instant::now(), None);
         }
         let most = course.pool(course.executor().max_vus());
         let mut woke = begins;

@@ -19,8 +19,6 @@ pub struct StepsPlan {
     pub env: BTreeMap<String, String>,
     /// What `${name.column}` is taken from.
     pub data: Vec<DataPlan>,
-    /// Stand beside the scenario's figures.
-    pub tags: BTreeMap<String, String>,
     /// What URLs that begin with `/` are below: the content item. Ends with `/`.
     pub content_root: String,
     /// What `server:/` stands for. Ends with `/`.

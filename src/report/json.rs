@@ -14,14 +14,20 @@ use serde::Serialize;
 
 use crate::baseline::{self, Baseline, Comparison};
 use crate::capacity::search::{Outcome, Step};
-use crate::generator::Health;
 use crate::histogram::Latency;
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
 use crate::stats::Interval;
 use crate::summary::{Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
+use crate::threshold::Verdict;
 use crate::window::Counts;
 use steps::{CheckDocument, SeriesDocument};
+
+mod generator;
+mod open;
+
+pub use generator::GeneratorDocument;
+pub use open::OpenDocument;
 
 /// Version of both documents.
 pub const SCHEMA: u32 = 1;
@@ -107,6 +113,10 @@ pub struct LoadDocument {
     pub checks: Vec<CheckDocument>,
     /// The run directory.
     pub run_dir: String,
+    /// The open model; `null` where no scenario is open: a closed model has no response time.
+    pub open_model: Option<OpenDocument>,
+    /// What became of the thresholds.
+    pub thresholds: Vec<Verdict>,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
 }
@@ -184,55 +194,6 @@ pub struct PublishDocument {
     pub interrupted: u64,
     /// Durations of the phases.
     pub phases_ms: BTreeMap<String, LatencyDocument>,
-}
-
-/// The generator's own health.
-#[derive(Debug, Serialize)]
-pub struct GeneratorDocument {
-    /// Whether what was measured is the server's doing.
-    pub valid: bool,
-    /// Why not.
-    pub reasons: Vec<String>,
-    /// CPU time of the workers as a share of their cores.
-    pub cpu_share: Option<f64>,
-    /// Greatest share of its core that one worker used in a second.
-    pub busiest_worker_share: f64,
-    /// Greatest share of all cores that the hypervisor gave to others in a second.
-    pub steal_share_max: Option<f64>,
-    /// How late the event loops were, up to 1 ms of it the probe's own.
-    pub lag_ms: LatencyDocument,
-    /// How long responses waited between the kernel's receipt and our reading them, all scenarios: the error of the
-    /// latencies that is our own. `null` where the kernel does not say; then `lag_ms` is what there is.
-    pub delay_ms: Option<LatencyDocument>,
-    /// Reads for which the kernel should have told when the bytes came, and did not.
-    pub unstamped_reads: u64,
-    /// Seconds in which the generator was the limit, and seconds measured.
-    pub limited_seconds: (u64, u64),
-    /// Resident memory at the first and at the last measured second.
-    pub memory_bytes: Option<(u64, u64)>,
-    /// The most resident memory.
-    pub peak_memory_bytes: Option<u64>,
-    /// Most open files, and how many there may be.
-    pub open_files: Option<(u64, u64)>,
-}
-
-impl GeneratorDocument {
-    fn of(health: &Health, invalid: Vec<String>) -> GeneratorDocument {
-        GeneratorDocument {
-            valid: invalid.is_empty(),
-            reasons: invalid,
-            cpu_share: health.cpu_share(),
-            busiest_worker_share: health.busiest_worker,
-            steal_share_max: health.steal_share_max,
-            lag_ms: LatencyDocument::of(&health.lag),
-            delay_ms: LatencyDocument::some(&health.delay),
-            unstamped_reads: health.unstamped,
-            limited_seconds: (health.limited_seconds, health.seconds),
-            memory_bytes: health.memory_bytes,
-            peak_memory_bytes: health.peak_memory_bytes,
-            open_files: health.open_files,
-        }
-    }
 }
 
 fn requests(summary: &Summary) -> Requests {
@@ -322,6 +283,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         steps: steps::steps(summary),
         checks: steps::checks(summary),
         run_dir: run_dir.display().to_string(),
+        open_model: OpenDocument::of(summary),
+        thresholds: summary.thresholds.clone(),
         left_behind: summary.left_behind.clone(),
     }
 }

@@ -1,6 +1,7 @@
 //! The result as people read it in a terminal: the verdict first, one screen, units said.
 
 mod load;
+mod model;
 mod ramp;
 mod steps;
 
@@ -13,7 +14,7 @@ use crate::plan::Target;
 const WIDTH: usize = 100;
 
 /// Lays out rows in columns: those of `left` to the left, the others, which are numbers, to the right.
-fn table(rows: &[Vec<String>], indent: usize, left: &[usize]) -> String {
+pub fn table(rows: &[Vec<String>], indent: usize, left: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| rows.iter().filter_map(|r| r.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

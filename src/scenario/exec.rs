@@ -1,10 +1,6 @@
 //! `exec`: what a VU does.
 
-use std::fmt;
-
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-
+use super::reader::Fields;
 use super::steps::BUILT_IN;
 
 /// What a VU does.
@@ -28,46 +24,50 @@ impl Exec {
             _ => &[],
         }
     }
-}
 
-impl<'de> Deserialize<'de> for Exec {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Exec, D::Error> {
-        deserializer.deserialize_any(ExecVisitor)
+    /// For people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Exec::Fetch => "fetch".to_owned(),
+            Exec::Publish => "publish".to_owned(),
+            Exec::Steps(lists) => match lists.as_slice() {
+                [(list, _)] => list.clone(),
+                lists => lists.iter().map(|(list, weight)| format!("{list} ×{weight}")).collect::<Vec<_>>().join(", "),
+            },
+        }
     }
 }
 
-struct ExecVisitor;
-
-impl<'de> Visitor<'de> for ExecVisitor {
-    type Value = Exec;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "\"fetch\", \"publish\", the name of a list of steps, or weights of such lists ({ browse = 3, one = 1 })",
-        )
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<Exec, E> {
-        Ok(match name {
+/// Reads `exec`: a name, or lists of steps with their weights.
+pub(super) fn read(fields: &Fields<'_>) -> Option<Exec> {
+    let value = fields.get("exec")?;
+    if let Some(name) = value.get_ref().as_str() {
+        return Some(match name {
             "fetch" => Exec::Fetch,
             "publish" => Exec::Publish,
             list => Exec::Steps(vec![(list.to_owned(), 1)]),
-        })
+        });
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Exec, A::Error> {
-        let mut lists = Vec::new();
-        while let Some((name, weight)) = map.next_entry::<String, u32>()? {
-            if BUILT_IN.contains(&name.as_str()) {
-                return Err(A::Error::custom(format!(
-                    "`{name}` has no weight: only lists of steps do; give it a scenario of its own"
-                )));
-            }
-            if !(1..=1_000_000).contains(&weight) {
-                return Err(A::Error::custom(format!("the weight of `{name}` is from 1 to 1000000")));
-            }
-            lists.push((name, weight));
+    let Some(table) = value.get_ref().as_table() else {
+        let expected = "is \"fetch\", \"publish\", the name of a list of steps, or weights of such lists";
+        fields.fault_at(value, format!("`exec` {expected} ({{ browse = 3, one = 1 }})"));
+        return None;
+    };
+    let weights = Fields { table, start: value.span().start, ..*fields };
+    let mut lists = Vec::new();
+    for (name, value) in table {
+        let name = name.get_ref().as_ref();
+        if BUILT_IN.contains(&name) {
+            let what = format!("`{name}` has no weight: only lists of steps do; give it a scenario of its own");
+            fields.fault_at(value, what);
         }
-        if lists.is_empty() { Err(A::Error::custom("no list of steps has a weight")) } else { Ok(Exec::Steps(lists)) }
+        if let Some(weight) = weights.number_within(name, 1, 1_000_000) {
+            lists.push((name.to_owned(), u32::try_from(weight).unwrap_or(u32::MAX)));
+        }
     }
+    if table.is_empty() {
+        fields.fault_at(value, "no list of steps has a weight");
+    }
+    Some(Exec::Steps(lists))
 }

@@ -1,6 +1,7 @@
 //! Reads a TOML document key by key, and collects every fault with its line and column instead of ending at the first.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -18,7 +19,7 @@ pub struct Fault {
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// Whose it is: `steps.browse, step "list"`.
+    /// Whose it is: `steps.browse, step "list"`; empty where it is the file's.
     pub place: String,
     /// What is wrong.
     pub what: String,
@@ -26,21 +27,18 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}: {}", self.line, self.column, self.place, self.what)
+        write!(f, "line {}, column {}: ", self.line, self.column)?;
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.what)
     }
-}
-
-/// The nearest of the known names, if one is near enough to be meant.
-#[must_use]
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|known| (strsim::jaro_winkler(name, known), known));
-    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }
 
 /// `; did you mean …?`, or what there is.
 #[must_use]
 pub fn hint(name: &str, known: &[&str]) -> String {
-    match nearest(name, known.iter().copied()) {
+    match units::nearest(name, known.iter().copied()) {
         Some(near) => format!("; did you mean `{near}`?"),
         None if known.is_empty() => String::new(),
         None => format!("; there are {}", known.join(", ")),
@@ -63,6 +61,10 @@ impl<'t> Faults<'t> {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or(before).chars().count() + 1;
         self.found.borrow_mut().push(Fault { line, column, place: place.to_owned(), what: what.into() });
+    }
+
+    pub(super) fn none(&self) -> bool {
+        self.found.borrow().is_empty()
     }
 
     /// All of them, in the order of the text.
@@ -98,6 +100,23 @@ fn kind(value: &DeValue<'_>) -> &'static str {
 }
 
 impl<'a> Fields<'a> {
+    /// The whole document; every key that is not known is a fault.
+    pub(super) fn document(table: &'a DeTable<'a>, known: &[&str], faults: &'a Faults<'a>) -> Fields<'a> {
+        let fields = Fields { table, start: 0, place: "", faults };
+        fields.expect(known);
+        fields
+    }
+
+    /// A value as a table with any keys.
+    pub(super) fn any(value: &'a Value<'a>, place: &'a str, faults: &'a Faults<'a>) -> Option<Fields<'a>> {
+        let start = value.span().start;
+        let Some(table) = value.get_ref().as_table() else {
+            faults.add(value.span(), place, format!("a table is expected, not {}", kind(value.get_ref())));
+            return None;
+        };
+        Some(Fields { table, start, place, faults })
+    }
+
     /// A value as a table; every key that is not known is a fault.
     pub(super) fn of(
         value: &'a Value<'a>,
@@ -105,16 +124,16 @@ impl<'a> Fields<'a> {
         known: &[&str],
         faults: &'a Faults<'a>,
     ) -> Option<Fields<'a>> {
-        let start = value.span().start;
-        let Some(table) = value.get_ref().as_table() else {
-            faults.add(value.span(), place, format!("a table is expected, not {}", kind(value.get_ref())));
-            return None;
-        };
-        for (key, _) in table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
+        let fields = Fields::any(value, place, faults)?;
+        fields.expect(known);
+        Some(fields)
+    }
+
+    fn expect(&self, known: &[&str]) {
+        for (key, _) in self.table.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
             let name = key.get_ref();
-            faults.add(key.span(), place, format!("unknown key `{name}`{}", hint(name, known)));
+            self.faults.add(key.span(), self.place, format!("unknown key `{name}`{}", hint(name, known)));
         }
-        Some(Fields { table, start, place, faults })
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&'a Value<'a>> {
@@ -131,6 +150,14 @@ impl<'a> Fields<'a> {
 
     pub(super) fn fault_at(&self, value: &Value<'_>, what: impl Into<String>) {
         self.faults.add(value.span(), self.place, what);
+    }
+
+    /// At the value of a key; where it is not there, at the beginning of the table.
+    pub(super) fn fault_in(&self, key: &str, what: impl Into<String>) {
+        match self.get(key) {
+            Some(value) => self.fault_at(value, what),
+            None => self.fault(what),
+        }
     }
 
     fn wrong(&self, key: &str, value: &Value<'_>, expected: &str) {
@@ -193,12 +220,31 @@ impl<'a> Fields<'a> {
 
     /// A whole number up to a limit.
     pub(super) fn whole(&self, key: &str, most: u64) -> Option<u64> {
+        self.number_within(key, 0, most)
+    }
+
+    /// A whole number between two limits.
+    pub(super) fn number_within(&self, key: &str, least: u64, most: u64) -> Option<u64> {
         let number = self.number(key)?;
-        let whole = number.as_u64().filter(|n| *n <= most);
+        let whole = number.as_u64().filter(|n| (least..=most).contains(n));
         if let (None, Some(value)) = (whole, self.get(key)) {
-            self.fault_at(value, format!("`{key}` is a whole number from 0 to {most}"));
+            self.fault_at(value, format!("`{key}` is a whole number from {least} to {most}"));
         }
         whole
+    }
+
+    /// A table of texts.
+    pub(super) fn texts(&self, key: &str) -> BTreeMap<String, String> {
+        let mut read = BTreeMap::new();
+        for (name, value) in self.named(key) {
+            match value.get_ref().as_str() {
+                Some(text) => {
+                    read.insert(name.to_owned(), text.to_owned());
+                }
+                None => self.fault_at(value, format!("`{key}.{name}` is a text, not {}", kind(value.get_ref()))),
+            }
+        }
+        read
     }
 
     /// A list.

@@ -33,7 +33,8 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{DataSet, Order};
 use super::template::Template;
-pub use read::{ListUse, read};
+pub use read::ListUse;
+pub(super) use read::read;
 
 /// Names that `exec` gives without a list.
 pub const BUILT_IN: [&str; 2] = ["fetch", "publish"];
@@ -97,6 +98,14 @@ pub struct Step {
     pub group: Option<String>,
     /// Stand beside the step's figures.
     pub tags: BTreeMap<String, String>,
+}
+
+impl Step {
+    /// What it can be selected by: its tags, and `group`.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tags = self.tags.iter().map(|(name, tag)| (name.as_str(), tag.as_str()));
+        tags.chain(self.group.as_deref().map(|group| ("group", group)))
+    }
 }
 
 /// What a request sends.

@@ -30,7 +30,6 @@ fn recipe(steps: &str) -> Result<Recipe, CompileFault> {
         lists: load_test.exec.lists().iter().map(list).collect(),
         env: load_test.env.clone(),
         data: data.collect(),
-        tags: BTreeMap::new(),
         content_root: "/connect/content/1/".to_owned(),
         server_root: "/connect/".to_owned(),
         with_key: false,

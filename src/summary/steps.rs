@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::Summary;
-use crate::plan::ProgramPlan;
 use crate::window::SeriesWindow;
 
 /// One step of a scenario in the measured part of a run.
@@ -35,13 +34,9 @@ pub fn steps(summary: &Summary) -> Vec<StepFigures<'_>> {
     for (at, series) in plan.series().into_iter().enumerate() {
         let Some(window) = summary.steady.series.get(at) else { continue };
         let scenario = &plan.scenarios[series.scenario];
-        let (mut group, mut tags) = (None, BTreeMap::new());
-        if let ProgramPlan::Steps(steps) = &scenario.program {
-            let step = steps.steps().nth(at - plan.first_series(series.scenario));
-            group = step.and_then(|step| step.group.as_deref());
-            let of_step = step.map(|step| &step.tags).into_iter().flatten();
-            tags = steps.tags.iter().chain(of_step).map(|(name, tag)| (name.as_str(), tag.as_str())).collect();
-        }
+        let mut tags = plan.labels(series.scenario, at - plan.first_series(series.scenario));
+        tags.retain(|name, _| !["scenario", "step"].contains(name));
+        let group = tags.remove("group");
         let requests = &window.requests;
         let judged = requests.completed + requests.failed;
         all.push(StepFigures {

@@ -9,6 +9,7 @@ mod disk;
 mod exact;
 mod options;
 mod refusals;
+mod scenarios;
 mod servers;
 mod signals;
 mod support;

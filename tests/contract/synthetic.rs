@@ -82,6 +82,7 @@ fn plan(command: &str, target: Target, scenarios: Vec<ScenarioPlan>) -> Plan {
         warm_up: Duration::from_secs(WARM_UP_S),
         duration: Duration::from_secs(WARM_UP_S + STEADY_S),
         scenarios,
+        thresholds: Vec::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use connect_bench::plan::{Executor, Plan, ProgramPlan, StepList, StepsPlan};
 use connect_bench::window::{Part, Window};
 use connect_bench::{scenario, steps};
 
-use super::{Pipe, after, plan, run_to_end, total};
+use super::support::{Pipe, after, plan, run_to_end, total};
 
 const TWO_STEPS: &str = r#"
 [scenarios.browse]
@@ -46,7 +46,6 @@ fn two_steps() -> (Plan, Arc<dyn Programs>) {
         lists: vec![StepList { name: "s".to_owned(), weight: 1, steps: file.steps.lists["s"].clone() }],
         env: BTreeMap::new(),
         data: Vec::new(),
-        tags: BTreeMap::new(),
         content_root: "/".to_owned(),
         server_root: "/".to_owned(),
         with_key: false,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{steps, table, what, wrap};
+use super::{model, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -22,12 +22,12 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     if figures.requests.ended() > 0 {
         out.push('\n');
         out.push_str(&table(&main_rows(&figures), 2, &[0, 2]));
-        out.push_str(
-            "  Latencies are service times at this many VUs: a closed model has no schedule to be late for.\n",
-        );
+        out.push_str(model::latencies(summary));
     }
     out.push_str(&steps::steps(summary));
     out.push_str(&steps::checks(summary));
+    out.push_str(&model::open_model(summary));
+    out.push_str(&model::thresholds(&summary.thresholds));
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));

@@ -9,10 +9,11 @@ use http::{HeaderName, HeaderValue};
 use toml::de::{DeTable, DeValue};
 
 use super::super::data::{DataSet, Order};
-use super::super::reader::{Fault, Faults, Fields, Value, hint, json, nearest};
+use super::super::reader::{Faults, Fields, Value, hint, json};
 use super::super::template::{Part, Template, is_name};
 use super::response;
 use super::{BUILT_IN, Body, Data, Field, FieldContent, MOST_REDIRECTS, Step, StepFile, Think};
+use crate::units::nearest;
 
 const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
 const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
@@ -48,25 +49,18 @@ pub struct ListUse {
     pub env: BTreeSet<String>,
 }
 
-/// Reads what a file says about steps; the files that it names are looked for below `directory`.
-///
-/// # Errors
-/// All faults, in the order of the text. Text that is no TOML has one.
-pub fn read(text: &str, directory: &Path, uses: &[ListUse]) -> Result<StepFile, Vec<Fault>> {
-    let faults = Faults::new(text);
-    let mut file = StepFile::default();
-    match DeTable::parse(text) {
-        Err(e) => faults.add(e.span().unwrap_or(0..0), "TOML", e.message()),
-        Ok(document) => {
-            let mut reader = Reader { directory, uses, faults: &faults, files: BTreeMap::new() };
-            file.data = reader.data(document.get_ref());
-            file.lists = reader.lists(document.get_ref(), &file.data);
-            reader.uses(document.get_ref(), &file.lists);
-            file.files = reader.files;
-        }
-    }
-    let faults = faults.finish();
-    if faults.is_empty() { Ok(file) } else { Err(faults) }
+/// Reads what a document says about steps; the files that it names are looked for below `directory`.
+pub(in crate::scenario) fn read(
+    document: &DeTable<'_>,
+    directory: &Path,
+    uses: &[ListUse],
+    faults: &Faults<'_>,
+) -> StepFile {
+    let mut reader = Reader { directory, uses, faults, files: BTreeMap::new() };
+    let data = reader.data(document);
+    let lists = reader.lists(document, &data);
+    reader.uses(document, &lists);
+    StepFile { lists, data, files: reader.files }
 }
 
 struct Reader<'a> {

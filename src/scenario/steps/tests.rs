@@ -96,7 +96,7 @@ fn weights_are_of_lists_that_there_are() {
     let with = |exec: &str| HEAD.replace("\"s\"", exec) + "[[steps.s]]\nname = \"a\"\nget = \"/\"\n";
     let read = |text: &str| read_in(text, Path::new(".")).map_err(|e| e.to_string());
     assert!(read(&with("{ s = 3 }")).is_ok());
-    assert!(read(&with("{ s = 0 }")).unwrap_err().contains("the weight of `s`"));
+    assert!(read(&with("{ s = 0 }")).unwrap_err().contains("`s` is a whole number from 1 to 1000000"));
     assert!(read(&with("{ fetch = 1, s = 1 }")).unwrap_err().contains("`fetch` has no weight"));
     assert!(read(&with("{ x = 1 }")).unwrap_err().contains("there are no steps `x`"));
     assert!(read(&with("{}")).is_err() && read(&with("3")).is_err());
