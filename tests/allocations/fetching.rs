@@ -112,7 +112,6 @@ fn plan(address: SocketAddr, http1_engine: Http1Engine, vus: u32, requests: u64)
         workers: 1,
         warm_up: Duration::ZERO,
         duration: MAX,
-        thresholds: Vec::new(),
         scenarios: vec![ScenarioPlan {
             name: "fetch".to_owned(),
             executor,
