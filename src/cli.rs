@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::duration;
 
+mod capacity;
 mod sandbox;
 
+pub use capacity::{CapacityArgs, DemandArgs};
 pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -47,6 +49,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the result of a run again, also of one that was killed.
     Report(ReportArgs),
+    /// What to buy: users, nodes, cost and headroom, from a ramp.
+    Capacity(CapacityArgs),
     /// Remove from the server what killed runs left on it.
     Cleanup(CleanupArgs),
     /// Posit's documented load-test results.

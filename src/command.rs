@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 mod baselines;
+mod capacity;
 mod check;
 mod child;
 mod cleanup;
@@ -42,6 +43,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

@@ -2,8 +2,10 @@
 //!
 //! Pure. Every number is marked with what it rests on: measured, between measurements, beyond them, or assumed.
 
+pub mod answer;
 pub mod cost;
 pub mod demand;
+pub mod measured;
 pub mod nodes;
 
 use serde::{Deserialize, Serialize};
