@@ -37,7 +37,7 @@ pub struct ConnectionArgs {
     pub local_ips: Option<LocalIps>,
     /// Go through this proxy, or through `none` [default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY; never to this machine].
     #[arg(long, value_name = "http://HOST:PORT")]
-    pub proxy: Option<ProxyChoice>,
+    pub proxy: Option<String>,
     /// Ask for coded bodies: any of gzip, deflate, br, zstd. Checks see them decoded.
     #[arg(long, value_name = "CODINGS")]
     pub accept_encoding: Option<Codings>,
@@ -48,14 +48,17 @@ pub struct ConnectionArgs {
 
 impl ConnectionArgs {
     /// What was said.
-    #[must_use]
-    pub fn choices(&self) -> ConnectionChoices {
+    ///
+    /// # Errors
+    /// Where the proxy is none. Not clap finds that out: its message would have the password in it.
+    pub fn choices(&self) -> Result<ConnectionChoices, String> {
+        let proxy = self.proxy.as_deref().map(str::parse::<ProxyChoice>).transpose();
         let said = |flag: bool| flag.then_some(true);
         let mut hosts = Hosts::default();
         self.hosts.iter().for_each(|more| hosts.extend(more));
         // A flag for one of the two takes back what a file says of the other.
         let (each, iteration) = (self.no_connection_reuse, self.no_vu_connection_reuse);
-        ConnectionChoices {
+        Ok(ConnectionChoices {
             http2: self.http2,
             no_connection_reuse: (each || iteration).then_some(each),
             no_vu_connection_reuse: (each || iteration).then_some(iteration),
@@ -64,9 +67,9 @@ impl ConnectionArgs {
             dns: self.dns,
             hosts,
             local_ips: self.local_ips.clone(),
-            proxy: self.proxy.clone(),
+            proxy: proxy.map_err(|e| format!("--proxy: {e}"))?,
             accept_encoding: self.accept_encoding.clone(),
             discard_response_bodies: said(self.discard_response_bodies),
-        }
+        })
     }
 }

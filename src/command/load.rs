@@ -44,6 +44,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
+    let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
     let thresholds = thresholds(&args.threshold)?;
     expect_scenarios(&thresholds)?;
@@ -51,7 +52,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    let connections = connection::resolve(&args.run.connection.choices(), &mut aim, &view)?;
+    let connections = connection::resolve(&choices, &mut aim, &view)?;
     let vus = vus(args, &aim)?;
     check_files(vus)?;
     let place = Place::new("load", &args.run.output);

@@ -33,12 +33,13 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
+    let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
     let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
     check_files(args.max_vus)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    let connections = connection::resolve(&args.run.connection.choices(), &mut aim, &view)?;
+    let connections = connection::resolve(&choices, &mut aim, &view)?;
     let place = Place::new("ramp", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let made = (&args.run.content, &args.run.engine, connections);

@@ -25,7 +25,9 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
+    let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let mut load_test = read(&args.file)?;
+    let choices = choices.or(load_test.connection.clone());
     // Posit's documented figures are of another workload than steps of one's own, unless somebody asks for them.
     let own = load_test.scenarios.values().any(|scenario| !scenario.exec.lists().is_empty());
     let baselines = if own && args.baseline.is_empty() { Vec::new() } else { baselines };
@@ -36,7 +38,6 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     check_files(load_test.max_vus())?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    let choices = args.run.connection.choices().or(load_test.connection.clone());
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {

