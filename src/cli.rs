@@ -172,8 +172,8 @@ pub struct EngineArgs {
     /// Empty each VU's cookie jar before each request, as k6 does: an affinity cookie is lost then.
     #[arg(long)]
     pub reset_cookies: bool,
-    /// Who speaks HTTP/1.1: hyper, or our own codec, which needs less CPU.
-    #[arg(long, value_enum, default_value_t = Http1Engine::Hyper)]
+    /// Who speaks HTTP/1.1: our own codec, which needs less CPU, or hyper, which it is held against.
+    #[arg(long, value_enum, default_value_t = Http1Engine::Own)]
     pub http1_engine: Http1Engine,
     /// Do not ask the kernel when responses arrived: durations are not corrected by our own delay in reading them.
     #[arg(long)]

@@ -13,10 +13,8 @@ use crate::window::{GeneratorWindow, Second, SeriesWindow};
 
 /// Share of one core that a worker may use before its VUs wait for it (`docs`: k6 asks for 20 % idle, too).
 const BUSY: f64 = 0.85;
-/// Event-loop lag in ms that is the probe's own: its timer has a resolution of 1 ms.
-const LAG_OF_PROBE_MS: f64 = 2.0;
 /// Lag that matters at any latency, ms.
-const LAG_MS: f64 = 5.0;
+const LAG_MS: f64 = 2.0;
 /// Lag that matters as a share of the median latency.
 const LAG_SHARE: f64 = 0.05;
 /// Delay in reading responses that matters at any latency, ms.
@@ -56,11 +54,12 @@ pub fn state(second: &Second) -> GeneratorState {
     if window.scenarios.iter().any(|scenario| scenario.dropped_late > 0) {
         return limited("iterations were dropped because they were begun too late".to_owned());
     }
-    let mut start_lag = Latency::default();
-    window.scenarios.iter().for_each(|scenario| start_lag.merge(&scenario.start_lag));
-    let late = start_lag.quantile_ms(0.9).unwrap_or(0.0);
-    if late > LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * median) {
-        return limited(format!("iterations began late: {late:.0} ms"));
+    let mut lateness = Latency::default();
+    window.scenarios.iter().for_each(|scenario| lateness.merge(&scenario.arrival_lateness));
+    let late = lateness.quantile_ms(0.99).unwrap_or(0.0);
+    // Response times count from the schedule, and are longer by this.
+    if late > LAG_MS.max(LAG_SHARE * median) {
+        return limited(format!("iterations began late: p99 {late:.1} ms"));
     }
     if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
         return limited(format!("the hypervisor gave the CPU to others: {:.0} % of it", 100.0 * steal));
@@ -84,9 +83,8 @@ fn delayed(delay_ms: f64, median_ms: f64, generator: &GeneratorWindow) -> Option
 
 /// Why an event loop that was late spoils a second, where the kernel does not say how long responses waited.
 fn lagging(median_ms: f64, generator: &GeneratorWindow) -> Option<String> {
-    let allowed = LAG_OF_PROBE_MS + LAG_MS.max(LAG_SHARE * median_ms);
     let lag = generator.lag.quantile_ms(0.9).unwrap_or(0.0);
-    (lag > allowed).then(|| format!("the event loop was late: {lag:.0} ms"))
+    (lag > LAG_MS.max(LAG_SHARE * median_ms)).then(|| format!("the event loop was late: p90 {lag:.1} ms"))
 }
 
 /// The generator's health over the measured part of a run.
@@ -99,7 +97,7 @@ pub struct Health {
     pub limited_seconds: u64,
     /// Why, with the number of seconds: the first reason of each kind.
     pub reasons: BTreeMap<String, u64>,
-    /// How late the event loops were. Includes up to 1 ms that the probe's timer adds by itself.
+    /// How late the event loops were.
     pub lag: Latency,
     /// How long responses waited between the kernel's receipt and our reading them; empty where the kernel does not say.
     #[serde(default)]
@@ -215,6 +213,24 @@ mod tests {
         };
         assert!(reason(delayed(1_100, 20, 10)).contains("waited for us: p99 1.1 ms"));
         assert!(reason(delayed(11_000, 200, 60)).contains("because other processes took the CPU"));
+    }
+
+    #[test]
+    fn response_times_are_not_the_servers_where_iterations_begin_late() {
+        let late = |late_us: u64, latency_ms: u64| {
+            let mut second = second(0, 300, latency_ms);
+            second.window.scenarios[0].arrival_lateness.record_n(Duration::from_micros(20), 98);
+            second.window.scenarios[0].arrival_lateness.record_n(Duration::from_micros(late_us), 2);
+            state(&second)
+        };
+        assert_eq!(late(1_900, 20), GeneratorState::Healthy);
+        assert_eq!(late(9_000, 200), GeneratorState::Healthy);
+        assert!(
+            matches!(late(2_100, 20), GeneratorState::Limited { reason } if reason.contains("began late: p99 2.1 ms"))
+        );
+        let mut dropped = second(0, 300, 20);
+        dropped.window.scenarios[0].dropped_late = 1;
+        assert!(matches!(state(&dropped), GeneratorState::Limited { .. }));
     }
 
     #[test]

@@ -15,13 +15,37 @@ pub const SIGNIFICANT_DIGITS: u8 = 3;
 /// Greatest value that is told apart, 1 hour in µs. A longer one is recorded as this and counted in `clamped`.
 pub const MAX_US: u64 = 3_600_000_000;
 
-/// A distribution of durations. Empty costs nothing: the histogram is made at the first value.
+/// So many of the first values have a counter each; further up, each doubling has [`HALF`] of them.
+const LINEAR: u64 = 2 * HALF;
+/// What 3 significant digits need, as in HdrHistogram: 1024 counters from a power of two to the next.
+const HALF: u64 = 1024;
+
+/// A distribution of durations. Empty costs nothing.
+///
+/// Counted in HdrHistogram's own buckets, but here: a request has seven values to record, and the library takes as long
+/// for them as the rest of a fetch takes. Whatever reads a distribution does so through the library.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Latency {
-    histogram: Option<Box<Histogram<u64>>>,
+    /// By bucket, up to the last one that is not empty.
+    counts: Vec<u64>,
+    count: u64,
     /// Exact, because the mean of a histogram's bucket midpoints is not.
     sum_ns: u128,
     clamped: u64,
+}
+
+/// The bucket of a value in microseconds.
+fn bucket(us: u64) -> usize {
+    let shift = u64::BITS - (us | (LINEAR - 1)).leading_zeros() - LINEAR.ilog2();
+    // Fits: 32 shifts at most, for values up to an hour.
+    (u64::from(shift) * HALF + (us >> shift)) as usize
+}
+
+/// The least value of a bucket.
+fn least(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    let shift = (bucket / HALF).saturating_sub(1);
+    (bucket - shift * HALF) << shift
 }
 
 impl Latency {
@@ -35,27 +59,29 @@ impl Latency {
         if n == 0 {
             return;
         }
-        let ns = duration.as_nanos();
-        // Rounded; in 64 bits, because a division of 128 costs more than all the rest.
-        let us = duration.as_secs().saturating_mul(1_000_000);
-        let us = us.saturating_add(u64::from((duration.subsec_nanos() + 500) / 1000)).max(1);
-        if us > MAX_US {
-            self.clamped += n;
+        // In 64 bits, because a division of 128 costs more than all the rest; 584 years are enough.
+        let ns = duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()));
+        let us = (ns.saturating_add(500) / 1000).max(1);
+        self.clamped += if us > MAX_US { n } else { 0 };
+        let at = bucket(us.min(MAX_US));
+        match self.counts.get_mut(at) {
+            Some(count) => *count += n,
+            None => self.grow(at, n),
         }
-        if self.histogram.is_none() {
-            self.histogram = empty_histogram().map(Box::new);
-        }
-        if let Some(histogram) = &mut self.histogram {
-            // Cannot fail: the histogram resizes itself and the value is clamped.
-            let _ = histogram.record_n(us.min(MAX_US), n);
-            self.sum_ns += ns * u128::from(n);
-        }
+        self.count += n;
+        self.sum_ns += u128::from(ns) * u128::from(n);
+    }
+
+    #[cold]
+    fn grow(&mut self, at: usize, n: u64) {
+        self.counts.resize(at + 1, 0);
+        self.counts[at] = n;
     }
 
     /// Number of recorded values.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.histogram.as_ref().map_or(0, |h| h.len())
+        self.count
     }
 
     /// Whether nothing was recorded.
@@ -87,28 +113,28 @@ impl Latency {
     /// of all values at or below it (HdrHistogram's definition). `None` without data.
     #[must_use]
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
-        let histogram = self.histogram.as_ref().filter(|h| !h.is_empty())?;
+        let histogram = self.histogram()?;
         Some(histogram.value_at_quantile(q.clamp(0.0, 1.0)) as f64 / 1e3)
     }
 
     /// Smallest value in milliseconds; `None` without data.
     #[must_use]
     pub fn min_ms(&self) -> Option<f64> {
-        let histogram = self.histogram.as_ref().filter(|h| !h.is_empty())?;
+        let histogram = self.histogram()?;
         Some(histogram.min() as f64 / 1e3)
     }
 
     /// Greatest value in milliseconds; `None` without data.
     #[must_use]
     pub fn max_ms(&self) -> Option<f64> {
-        let histogram = self.histogram.as_ref().filter(|h| !h.is_empty())?;
+        let histogram = self.histogram()?;
         Some(histogram.max() as f64 / 1e3)
     }
 
     /// Standard deviation in milliseconds; `None` without data.
     #[must_use]
     pub fn stdev_ms(&self) -> Option<f64> {
-        let histogram = self.histogram.as_ref().filter(|h| !h.is_empty())?;
+        let histogram = self.histogram()?;
         Some(histogram.stdev() / 1e3)
     }
 
@@ -116,13 +142,12 @@ impl Latency {
     pub fn merge(&mut self, other: &Latency) {
         self.sum_ns += other.sum_ns;
         self.clamped += other.clamped;
-        match (&mut self.histogram, &other.histogram) {
-            (_, None) => {}
-            (Some(mine), Some(theirs)) => {
-                // Cannot fail: a resizing histogram takes any other of the same precision.
-                let _ = mine.add(theirs.as_ref());
-            }
-            (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
+        self.count += other.count;
+        if self.counts.len() < other.counts.len() {
+            self.counts.resize(other.counts.len(), 0);
+        }
+        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
+            *mine += theirs;
         }
     }
 
@@ -135,20 +160,36 @@ impl Latency {
     /// The same in a few kB, for distributions that are kept for long and looked at once.
     #[must_use]
     pub fn pack(&self) -> Packed {
-        let hdr = self.histogram.as_deref().map(|histogram| {
+        let hdr = self.histogram().map(|histogram| {
             let mut bytes = Vec::new();
             // Cannot fail: the bytes go to memory, and the histogram's range is one that the format has.
-            let _ = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+            let _ = V2DeflateSerializer::new().serialize(&histogram, &mut bytes);
             bytes.shrink_to_fit();
             bytes
         });
         Packed { hdr, sum_ns: self.sum_ns, clamped: self.clamped }
     }
 
-    /// The histogram itself, in microseconds, for exports and plots; `None` without data.
+    /// As a histogram of the library, in microseconds; `None` without data.
     #[must_use]
-    pub fn histogram(&self) -> Option<&Histogram<u64>> {
-        self.histogram.as_deref()
+    pub fn histogram(&self) -> Option<Histogram<u64>> {
+        let mut histogram = (self.count > 0).then(empty_histogram)??;
+        for (at, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            // Cannot fail: the histogram resizes itself.
+            let _ = histogram.record_n(least(at), count);
+        }
+        Some(histogram)
+    }
+
+    /// Of a histogram in microseconds; the sum is the caller's, because a histogram has none that is exact.
+    fn of(histogram: &Histogram<u64>, sum_ns: u128, clamped: u64) -> Latency {
+        let mut counts = Vec::new();
+        for value in histogram.iter_recorded() {
+            let at = bucket(value.value_iterated_to());
+            counts.resize(at + 1, 0);
+            counts[at] = value.count_at_value();
+        }
+        Latency { counts, count: histogram.len(), sum_ns, clamped }
     }
 }
 
@@ -165,7 +206,8 @@ impl Packed {
     #[must_use]
     pub fn unpack(&self) -> Latency {
         let histogram = self.hdr.as_deref().and_then(|bytes| unpack_histogram(bytes).ok());
-        Latency { histogram: histogram.map(Box::new), sum_ns: self.sum_ns, clamped: self.clamped }
+        let unpacked = |histogram| Latency::of(&histogram, self.sum_ns, self.clamped);
+        histogram.map(unpacked).unwrap_or_default()
     }
 }
 
@@ -200,11 +242,11 @@ fn is_zero(n: &u64) -> bool {
 
 impl Serialize for Latency {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Some(histogram) = &self.histogram else {
+        let Some(histogram) = self.histogram() else {
             return serializer.serialize_none();
         };
         let mut bytes = Vec::new();
-        V2DeflateSerializer::new().serialize(histogram.as_ref(), &mut bytes).map_err(serde::ser::Error::custom)?;
+        V2DeflateSerializer::new().serialize(&histogram, &mut bytes).map_err(serde::ser::Error::custom)?;
         let wire = Wire {
             n: self.count(),
             sum_ns: self.sum_ns.to_string(),
@@ -231,7 +273,7 @@ impl<'de> Deserialize<'de> for Latency {
             )));
         }
         let sum_ns = wire.sum_ns.parse().map_err(D::Error::custom)?;
-        Ok(Latency { histogram: Some(Box::new(histogram)), sum_ns, clamped: wire.clamped })
+        Ok(Latency::of(&histogram, sum_ns, wire.clamped))
     }
 }
 
@@ -272,6 +314,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_buckets_are_the_library_s(values in prop::collection::vec(1u64..MAX_US, 1..60)) {
+            let mut theirs = empty_histogram().unwrap();
+            for &us in &values {
+                theirs.record(us).unwrap();
+            }
+            let ours = of(&values);
+            prop_assert_eq!(ours.histogram().unwrap(), theirs.clone());
+            for q in [0.0, 0.5, 0.9, 0.99, 1.0] {
+                prop_assert_eq!(ours.quantile_ms(q), Some(theirs.value_at_quantile(q) as f64 / 1e3));
+            }
+            prop_assert_eq!(ours.min_ms(), Some(theirs.min() as f64 / 1e3));
+            prop_assert_eq!(ours.max_ms(), Some(theirs.max() as f64 / 1e3));
+            for &us in &values {
+                prop_assert!(least(bucket(us)) <= us && us < least(bucket(us) + 1));
+            }
+        }
+
         #[test]
         fn merging_is_associative_and_commutative(a in prop::collection::vec(1u64..10_000_000, 0..40),
                                                   b in prop::collection::vec(1u64..10_000_000, 0..40),

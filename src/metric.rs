@@ -159,7 +159,7 @@ pub const METRICS: &[Metric] = &[
     iterations("iterations", Kind::Counter, "", |s, r| r.count += s.iterations.completed + s.iterations.failed),
     iterations("iteration_duration", Kind::Trend, "ms", |s, r| r.all_of(&s.iteration_duration)),
     iterations("iteration_response_time", Kind::Trend, "ms", |s, r| r.all_of(&s.response_time)),
-    iterations("iteration_start_lag", Kind::Trend, "ms", |s, r| r.all_of(&s.start_lag)),
+    iterations("arrival_lateness", Kind::Trend, "ms", |s, r| r.all_of(&s.arrival_lateness)),
     iterations("dropped_iterations", Kind::Counter, "", |s, r| r.count += s.iterations.dropped),
     iterations("interrupted_iterations", Kind::Counter, "", |s, r| r.count += s.iterations.interrupted),
     iterations("vus", Kind::Gauge, "", |s, r| r.value += s.vus as f64),

@@ -83,8 +83,8 @@ pub struct HttpPlan {
     pub insecure: bool,
     /// Whether the cookie jar is emptied at each iteration, as k6 does (an affinity cookie is lost then).
     pub reset_cookies: bool,
-    /// Who speaks HTTP/1.1.
-    #[serde(default)]
+    /// Who speaks HTTP/1.1. A plan that does not say is of a time when there was only hyper.
+    #[serde(default = "hyper")]
     pub http1_engine: Http1Engine,
     /// Whether the kernel is asked when bytes arrived, where it can be.
     #[serde(default)]
@@ -98,11 +98,15 @@ pub struct HttpPlan {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Http1Engine {
-    /// hyper: the reference.
-    #[default]
+    /// hyper: the reference, and what to fall back on.
     Hyper,
     /// Our own codec.
+    #[default]
     Own,
+}
+
+fn hyper() -> Http1Engine {
+    Http1Engine::Hyper
 }
 
 /// One scenario: an executor and what its VUs do.

@@ -192,9 +192,9 @@ impl Recorder {
     }
 
     /// How long after it was due an iteration began.
-    pub fn start_lag(&mut self, now: Duration, scenario: usize, lag: Duration) {
+    pub fn arrival_lateness(&mut self, now: Duration, scenario: usize, late: Duration) {
         self.roll(now);
-        self.window.scenarios[scenario].start_lag.record(lag);
+        self.window.scenarios[scenario].arrival_lateness.record(late);
     }
 
     /// How long after it was due an iteration was completed.

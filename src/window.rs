@@ -245,8 +245,8 @@ pub struct ScenarioWindow {
     pub response_time: Latency,
     /// Open model: from the time when they were due to their beginning, of all that began.
     #[serde(skip_serializing_if = "Latency::is_empty")]
-    pub start_lag: Latency,
-    /// Of the dropped iterations those that were late already when no VU was free: the generator's fault.
+    pub arrival_lateness: Latency,
+    /// Of the dropped iterations those whose VUs were busy with what had begun late: the generator's fault.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_late: u64,
 }
@@ -265,7 +265,7 @@ impl ScenarioWindow {
         self.vu_time_ns += other.vu_time_ns;
         self.pause_ns += other.pause_ns;
         self.response_time.merge(&other.response_time);
-        self.start_lag.merge(&other.start_lag);
+        self.arrival_lateness.merge(&other.arrival_lateness);
         self.dropped_late += other.dropped_late;
     }
 }

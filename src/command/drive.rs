@@ -139,7 +139,7 @@ pub(super) fn address(url: &Url, connections: &Connections) -> Result<(String, u
     let port = url.port_or_known_default().unwrap_or(80);
     let mut origin = url.clone();
     origin.set_path("/");
-    // The reference, where no plan says otherwise.
+    // The default, where no plan says otherwise.
     let config = ClientConfig::new(origin, Http1Engine::default()).context("the host cannot stand in a request")?;
     Ok((host, port, config.with_options(&connections.options, connections.credentials.as_ref())))
 }

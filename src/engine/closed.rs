@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::course::Course;
 use crate::http::Dial;
@@ -31,7 +31,7 @@ fn changes(executor: &Executor) -> Box<dyn Iterator<Item = Change>> {
 
 /// Brings and takes away this worker's VUs of a scenario.
 pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>) {
-    let begins = course.begins();
+    let (begins, timer) = (course.begins(), course.place.timer.clone());
     let mut share = 0;
     for (offset, vus, over) in changes(course.executor()) {
         let wanted = course.share(vus);
@@ -40,9 +40,9 @@ pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>) {
         }
         let at = begins + offset;
         if offset.is_zero() {
-            sleep_until(at.checked_sub(AHEAD).unwrap_or(at)).await;
+            timer.until(at.checked_sub(AHEAD).unwrap_or(at)).await;
         } else if at > Instant::now() {
-            sleep_until(at).await;
+            timer.until(at).await;
         }
         course.set(wanted, at, over);
         share = wanted;

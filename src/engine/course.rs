@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
-use super::timer::{Timer, Timing};
+use super::timer::Timer;
 use super::vu::{Handle, Shared, Vu};
 use super::worker::Programs;
 use super::{closed, open};
@@ -29,7 +29,7 @@ pub(super) struct Place<D: Dial> {
     /// Which worker of the plan this is.
     pub(super) index: usize,
     pub(super) taken: Taken,
-    pub(super) timing: Timing,
+    pub(super) timer: Timer,
 }
 
 /// Where a scenario stands on this worker.
@@ -66,7 +66,7 @@ impl<D: Dial> Course<D> {
             driver: RefCell::new(None),
         });
         let driver = if executor.is_open() {
-            spawn_local(open::drive(course.clone(), Timer::new(place.timing)))
+            spawn_local(open::drive(course.clone()))
         } else {
             spawn_local(closed::drive(course.clone()))
         };
@@ -203,14 +203,18 @@ impl<D: Dial> Course<D> {
     /// Looks at deadlines, ends the scenario when its time has come, and cuts off what did not finish in time.
     pub(super) fn tick(&self, now: Instant) {
         let vus = self.vus.borrow();
+        let mut gone = false;
         for handle in vus.iter() {
+            gone |= handle.gone.get();
             handle.guard.sweep(now);
             if handle.cut_off.get().is_some_and(|at| at <= now) {
                 handle.guard.stop();
             }
         }
         drop(vus);
-        self.vus.borrow_mut().retain(|handle| !handle.gone.get());
+        if gone {
+            self.vus.borrow_mut().retain(|handle| !handle.gone.get());
+        }
         let driving = self.driver.borrow().is_some();
         if self.cut_off.get().is_none() {
             let counted =

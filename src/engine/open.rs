@@ -3,62 +3,88 @@
 //! An idle VU takes it, or a new one as long as there may be more; otherwise it is dropped, and counted.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::course::Course;
-use super::timer::Timer;
 use crate::http::Dial;
 
-/// What is released later than this while no VU is free is dropped by the generator's fault: its own delay brought
-/// several arrivals at once.
-const LATE: Duration = Duration::from_millis(5);
-/// Arrivals per second of one worker from which on the timer is set no more often than every [`QUANTUM`]: a wake-up
-/// per arrival would cost more than the requests.
-const MANY_PER_SECOND: f64 = 10_000.0;
-const QUANTUM: Duration = Duration::from_micros(200);
-
 /// Releases this worker's arrivals of a scenario.
-pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>, timer: Timer) {
-    let (begins, workers) = (course.begins(), course.pools() as f64);
-    if let Some(mut arrivals) = course.arrivals() {
-        for _ in 0..course.pool(course.executor().start_vus()) {
-            course.start_vu(Instant::now(), None);
+pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>) {
+    let Some(mut arrivals) = course.arrivals() else { return course.driven() };
+    let (begins, ends) = (course.begins(), course.ends());
+    // They are idle until the first arrival; it must not have to wait for them.
+    for _ in 0..course.pool(course.executor().start_vus()) {
+        course.start_vu(Instant::now(), None);
+    }
+    let timer = course.place.timer.clone();
+    let mut next = arrivals.next().map(|due| begins + due);
+    while let Some(due) = next.filter(|due| *due <= ends) {
+        if due > Instant::now() {
+            timer.until(due).await;
+        } else {
+            // Behind the schedule: the VUs come first, or nothing that was released would ever run.
+            tokio::task::yield_now().await;
         }
-        let most = course.pool(course.executor().max_vus());
-        let mut woke = begins;
-        let mut next = arrivals.next();
-        while let Some(due) = next.filter(|due| begins + *due <= course.ends()) {
-            let now = Instant::now();
-            if begins + due > now {
-                let many = arrivals.per_second(due) / workers > MANY_PER_SECOND;
-                let earliest = if many { woke + QUANTUM } else { woke };
-                timer.until(earliest.max(begins + due)).await;
-                woke = Instant::now();
-                continue;
+        let mut batch = Batch::new(&course);
+        while let Some(due) = next.filter(|due| *due <= batch.now.min(ends)) {
+            if !batch.release(due) {
+                batch.second_look().await;
+                batch.release_or_drop(due);
             }
-            release(&course, begins + due, now, most);
-            next = arrivals.next();
-            if next.is_some_and(|due| begins + due > now && begins + due <= Instant::now()) {
-                // Behind the schedule: the VUs come first, or nothing that was released would ever run.
-                tokio::task::yield_now().await;
-            }
+            next = arrivals.next().map(|due| begins + due);
         }
     }
     course.driven();
 }
 
-fn release<D: Dial>(course: &Rc<Course<D>>, due: Instant, now: Instant, most: u32) {
-    if let Some(idle) = course.idle.borrow_mut().pop() {
-        idle.arrival.set(Some(due));
-        idle.guard.wake();
-        return;
+/// What is due at once.
+struct Batch<'a, D: Dial> {
+    course: &'a Rc<Course<D>>,
+    /// When it was turned to.
+    now: Instant,
+    /// The most VUs that there may be.
+    most: u32,
+    /// Whether arrivals of it began later than the timer's own lateness explains. They hold VUs that might be free
+    /// again, had they begun in time.
+    late: bool,
+    /// Whether the VUs were given the time to read what is here.
+    looked: bool,
+}
+
+impl<'a, D: Dial> Batch<'a, D> {
+    fn new(course: &'a Rc<Course<D>>) -> Batch<'a, D> {
+        let most = course.pool(course.executor().max_vus());
+        Batch { course, now: Instant::now(), most, late: false, looked: false }
     }
-    if course.count() < most {
-        course.start_vu(now, Some(due));
-        return;
+
+    /// Gives an arrival to an idle VU, or to a new one as long as there may be more; whether there was any.
+    fn release(&mut self, due: Instant) -> bool {
+        let idle = self.course.idle.borrow_mut().pop();
+        match idle {
+            Some(idle) => {
+                idle.arrival.set(Some(due));
+                idle.guard.wake();
+            }
+            None if self.course.count() < self.most => self.course.start_vu(self.now, Some(due)),
+            None => return false,
+        }
+        self.late |= self.now.saturating_duration_since(due) > self.course.place.timer.resolution();
+        true
     }
-    let late = now.saturating_duration_since(due) > LATE;
-    course.dropped(1, late);
+
+    /// A VU is free as soon as it has read a response that is here already. Once: what comes later was not due then.
+    async fn second_look(&mut self) {
+        if !std::mem::replace(&mut self.looked, true) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Drops an arrival that no VU is free for. All VUs were busy already when it was due, and it is the VUs that were
+    /// too few, unless they are busy with what the generator was late to begin.
+    fn release_or_drop(&mut self, due: Instant) {
+        if !self.release(due) {
+            self.course.dropped(1, self.late);
+        }
+    }
 }

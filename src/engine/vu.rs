@@ -79,21 +79,24 @@ impl<D: Dial> Vu<D> {
     pub(super) async fn run(mut self, from: Instant) {
         let shared = self.shared();
         if from > Instant::now() {
-            self.handle.unless_leaving(tokio::time::sleep_until(from)).await;
+            self.handle.unless_leaving(self.course.place.timer.until(from)).await;
         }
         let mut client = Client::new(shared.dial.clone(), shared.client.clone()).for_vu(self.number);
         let random = SmallRng::seed_from_u64(self.seed);
-        let mut driver = Driver { failures: 0, random, notes: Notes::default(), due: None };
+        let at = Instant::now();
+        let now = at.saturating_duration_since(shared.start);
+        let mut driver = Driver { failures: 0, random, notes: Notes::default(), due: None, at, now };
         if self.course.executor().is_open() {
             while let Some(due) = self.arrival().await {
                 driver.due = Some(due.saturating_duration_since(shared.start));
-                shared.recorder.borrow_mut().vu_started(shared.now(), self.course.scenario);
+                driver.read_clock(&shared);
+                shared.recorder.borrow_mut().vu_started(driver.now, self.course.scenario);
                 self.turn(&mut client, &mut driver).await;
-                shared.recorder.borrow_mut().vu_stopped(shared.now(), self.course.scenario);
+                shared.recorder.borrow_mut().vu_stopped(driver.now, self.course.scenario);
             }
-        } else if self.goes_on() {
-            shared.recorder.borrow_mut().vu_started(shared.now(), self.course.scenario);
-            while self.goes_on() && self.course.claim(&self.handle) {
+        } else if self.goes_on(driver.at) {
+            shared.recorder.borrow_mut().vu_started(driver.now, self.course.scenario);
+            while self.goes_on(driver.at) && self.course.claim(&self.handle) {
                 self.turn(&mut client, &mut driver).await;
             }
             shared.recorder.borrow_mut().vu_stopped(shared.now(), self.course.scenario);
@@ -107,8 +110,8 @@ impl<D: Dial> Vu<D> {
     }
 
     /// Whether the time for another iteration has not run out.
-    fn goes_on(&self) -> bool {
-        !self.handle.leaving.get() && !self.handle.guard.is_stopped() && Instant::now() < self.course.ends()
+    fn goes_on(&self, now: Instant) -> bool {
+        !self.handle.leaving.get() && !self.handle.guard.is_stopped() && now < self.course.ends()
     }
 
     /// Waits, idle, for the next arrival: when it was due. `None` when there will be no more.
@@ -141,20 +144,19 @@ impl<D: Dial> Vu<D> {
         if shared.reset_cookies {
             client.reset_cookies();
         }
-        let began = shared.now();
-        let due = driver.due;
+        let (began, due) = (driver.now, driver.due);
         {
             let mut recorder = shared.recorder.borrow_mut();
             recorder.iteration_started(began, scenario);
             if let Some(due) = due {
-                recorder.start_lag(began, scenario, began.saturating_sub(due));
+                recorder.arrival_lateness(began, scenario, began.saturating_sub(due));
             }
         }
         let ended = self.iteration(client, driver).await;
         if shared.disconnects {
             client.disconnect();
         }
-        let now = shared.now();
+        let now = driver.read_clock(&shared);
         {
             let mut recorder = shared.recorder.borrow_mut();
             recorder.iteration_ended(now, scenario, ended, now - began);
@@ -163,22 +165,23 @@ impl<D: Dial> Vu<D> {
             }
         }
         let rest = (began + self.course.plan().pacing).saturating_sub(now);
-        if !rest.is_zero() && self.goes_on() {
-            let until = (Instant::now() + rest).min(self.course.ends());
+        if !rest.is_zero() && self.goes_on(driver.at) {
+            let until = (driver.at + rest).min(self.course.ends());
             shared.recorder.borrow_mut().pause_started(now, scenario);
-            self.handle.unless_leaving(tokio::time::sleep_until(until)).await;
-            shared.recorder.borrow_mut().pause_ended(shared.now(), scenario);
+            self.handle.unless_leaving(self.course.place.timer.until(until)).await;
+            let now = driver.read_clock(&shared);
+            shared.recorder.borrow_mut().pause_ended(now, scenario);
         }
     }
 
     async fn iteration(&mut self, client: &mut Client<D>, driver: &mut Driver) -> Ended {
-        let mut action = self.program.next(self.shared().now(), None, &mut driver.notes);
+        let mut action = self.program.next(driver.now, None, &mut driver.notes);
         loop {
             self.publish_notes(&mut driver.notes);
             let next = match action {
                 Action::Exchange(exchange) => self.exchange(&exchange, client, driver).await,
                 Action::Wait(pause) => {
-                    self.pause(pause).await.map(|()| self.program.next(self.shared().now(), None, &mut driver.notes))
+                    self.pause(pause, driver).await.map(|()| self.program.next(driver.now, None, &mut driver.notes))
                 }
                 Action::End(true) => return Ended::Completed,
                 // The requests have counted their own failures; an iteration needs no kind.
@@ -203,12 +206,13 @@ impl<D: Dial> Vu<D> {
     ) -> Option<Action> {
         let shared = self.shared();
         let series = usize::from(exchange.series.0);
-        shared.recorder.borrow_mut().request_started(shared.now(), series);
+        shared.recorder.borrow_mut().request_started(driver.now, series);
         let done = client.exchange(exchange, &self.handle.guard).await;
-        shared.record(series, &done, client.affinity());
+        let ended = done.span.1.saturating_duration_since(shared.start);
+        (driver.at, driver.now) = (done.span.1, ended);
+        shared.record(ended, series, &done, client.affinity());
         // Only the iteration is scheduled: of its requests the first one has a response time.
         if let Some(due) = driver.due.take().filter(|_| done.ended == Ended::Completed) {
-            let ended = done.span.1.saturating_duration_since(shared.start);
             shared.recorder.borrow_mut().request_response(ended, series, ended.saturating_sub(due));
         }
         if done.ended == Ended::Interrupted {
@@ -216,7 +220,8 @@ impl<D: Dial> Vu<D> {
         }
         driver.failures = if unconnected(&done) { driver.failures + 1 } else { 0 };
         if driver.failures > 0 {
-            self.pause(back_off(driver.failures, driver.random.random())).await?;
+            let pause = back_off(driver.failures, driver.random.random());
+            self.pause(pause, driver).await?;
         }
         let kept = client.body();
         let outcome = Outcome {
@@ -226,16 +231,18 @@ impl<D: Dial> Vu<D> {
             body: &kept[..kept.len().min(exchange.keep_body)],
             phases: done.phases,
             started: done.span.0.saturating_duration_since(shared.start),
-            finished: done.span.1.saturating_duration_since(shared.start),
+            finished: ended,
         };
-        Some(self.program.next(shared.now(), Some(outcome), &mut driver.notes))
+        Some(self.program.next(driver.now, Some(outcome), &mut driver.notes))
     }
 
     /// Waits on purpose; `None` when the hard stop came first.
-    async fn pause(&mut self, pause: Duration) -> Option<()> {
-        self.shared().recorder.borrow_mut().pause_started(self.shared().now(), self.course.scenario);
-        let waited = self.handle.guard.wait(None, tokio::time::sleep(pause)).await;
-        self.shared().recorder.borrow_mut().pause_ended(self.shared().now(), self.course.scenario);
+    async fn pause(&mut self, pause: Duration, driver: &mut Driver) -> Option<()> {
+        let (shared, scenario) = (self.shared(), self.course.scenario);
+        shared.recorder.borrow_mut().pause_started(shared.now(), scenario);
+        let waited = self.handle.guard.wait(None, self.course.place.timer.pause(pause)).await;
+        let now = driver.read_clock(&shared);
+        shared.recorder.borrow_mut().pause_ended(now, scenario);
         match waited {
             Ok(()) | Err(Cancel::Timeout) => Some(()),
             Err(Cancel::Stop) => None,
@@ -273,6 +280,18 @@ struct Driver {
     notes: Notes,
     /// Open model: when the iteration was due, until its first request is over.
     due: Option<Duration>,
+    /// When the clock was last read: good until the next wait. A request has five moments that are worth a reading.
+    at: Instant,
+    /// The same, since the start of the run.
+    now: Duration,
+}
+
+impl Driver {
+    fn read_clock<D: Dial>(&mut self, shared: &Shared<D>) -> Duration {
+        self.at = Instant::now();
+        self.now = self.at.saturating_duration_since(shared.start);
+        self.now
+    }
 }
 
 /// Whether a request failed before it had a connection; then the VU waits before it tries again.
@@ -284,7 +303,7 @@ fn unconnected(done: &Exchanged) -> bool {
 }
 
 impl<D: Dial> Shared<D> {
-    fn record(&self, series: usize, done: &Exchanged, affinity: Option<&str>) {
+    fn record(&self, now: Duration, series: usize, done: &Exchanged, affinity: Option<&str>) {
         let mut recorder = self.recorder.borrow_mut();
         let node = affinity.map(|label| recorder.node(label));
         let sample = Sample {
@@ -302,6 +321,6 @@ impl<D: Dial> Shared<D> {
             unstamped: done.unstamped,
             node,
         };
-        recorder.request_ended(done.span.1.saturating_duration_since(self.start), series, &sample);
+        recorder.request_ended(now, series, &sample);
     }
 }

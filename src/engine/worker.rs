@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::course::{Course, Place};
 use super::program::Program;
+use super::timer::Timer;
 pub use super::timer::Timing;
 use super::vu::Shared;
 use crate::connection_options::Reuse;
@@ -94,10 +95,13 @@ pub async fn run<D: Dial>(task: Task<D>) {
         reset_cookies: plan.http.reset_cookies,
         disconnects: plan.http.connection.reuse == Reuse::Iteration,
     });
-    let place = Rc::new(Place { shared, plan, programs, index, taken, timing });
+    let timer = Timer::new(timing);
+    let serving = timer.clone();
+    let serving = tokio::task::spawn_local(async move { serving.serve().await });
+    let place = Rc::new(Place { shared, plan, programs, index, taken, timer: timer.clone() });
     let courses = (0..place.plan.scenarios.len()).map(|scenario| Course::begin(&place, scenario)).collect();
     let crew = Crew { place, courses };
-    let mut thread = ThreadClock::now();
+    let mut thread = ThreadClock::new(timing);
     let mut tick = start.max(Instant::now()) + SWEEP;
     loop {
         tokio::select! {
@@ -106,7 +110,7 @@ pub async fn run<D: Dial>(task: Task<D>) {
                 Some(Order::Stop) => crew.courses.iter().for_each(|course| course.stop(Instant::now())),
                 Some(Order::Kill) | None => crew.courses.iter().for_each(|course| course.kill(Instant::now())),
             },
-            () = tokio::time::sleep_until(tick) => {
+            () = timer.until(tick) => {
                 let now = Instant::now();
                 crew.tick(now, tick, &mut thread);
                 crew.report(&reports);
@@ -118,6 +122,7 @@ pub async fn run<D: Dial>(task: Task<D>) {
             break;
         }
     }
+    serving.abort();
     crew.finish(&reports, &mut thread);
 }
 
@@ -138,9 +143,11 @@ impl<D: Dial> Crew<D> {
         let shared = &self.place.shared;
         let since_start = now.saturating_duration_since(shared.start);
         let mut recorder = shared.recorder.borrow_mut();
-        recorder.lag(since_start, now.saturating_duration_since(due));
+        // What the timer adds by itself is not the event loop's fault.
+        recorder.lag(since_start, now.saturating_duration_since(due + self.place.timer.granularity()));
         if let Some((cpu, wall, queued)) = thread.lap(now) {
             recorder.cpu(cpu, wall, queued);
+            self.place.timer.set_load(cpu.as_secs_f64() / wall.as_secs_f64());
         }
         drop(recorder);
         self.courses.iter().for_each(|course| course.tick(now));
@@ -175,6 +182,7 @@ fn send(reports: &UnboundedSender<Report>, windows: Vec<(u64, Window)>, events: 
 
 /// CPU, wall and run-queue time of this thread, lap by lap.
 struct ThreadClock {
+    timing: Timing,
     cpu: Duration,
     wall: Instant,
     queued: Duration,
@@ -184,8 +192,17 @@ struct ThreadClock {
 const LAP: Duration = Duration::from_millis(500);
 
 impl ThreadClock {
-    fn now() -> ThreadClock {
-        ThreadClock { cpu: thread_cpu(), wall: Instant::now(), queued: thread_queued() }
+    fn new(timing: Timing) -> ThreadClock {
+        let (cpu, queued) = ThreadClock::read(timing);
+        ThreadClock { timing, cpu, wall: Instant::now(), queued }
+    }
+
+    /// In virtual time nothing takes any: a run is the same each time.
+    fn read(timing: Timing) -> (Duration, Duration) {
+        match timing {
+            Timing::Precise => (thread_cpu(), thread_queued()),
+            Timing::Virtual => (Duration::ZERO, Duration::ZERO),
+        }
     }
 
     fn lap(&mut self, now: Instant) -> Option<(Duration, Duration, Duration)> {
@@ -193,11 +210,10 @@ impl ThreadClock {
         if wall < LAP {
             return None;
         }
-        let next = ThreadClock { cpu: thread_cpu(), wall: now, queued: thread_queued() };
-        let used = next.cpu.saturating_sub(self.cpu);
-        let queued = next.queued.saturating_sub(self.queued);
-        *self = next;
-        Some((used, wall, queued))
+        let (cpu, queued) = ThreadClock::read(self.timing);
+        let lap = (cpu.saturating_sub(self.cpu), wall, queued.saturating_sub(self.queued));
+        *self = ThreadClock { timing: self.timing, cpu, wall: now, queued };
+        Some(lap)
     }
 }
 

@@ -4,6 +4,7 @@
 //! stamps every segment when it comes (`SO_TIMESTAMPNS`); the time from there to our reading it is the error that we
 //! make ourselves. Under TLS it is the stamp of the last segment that was read.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -59,20 +60,26 @@ impl Tcp {
     }
 
     /// Reads until the socket has nothing more, or the buffer is full: then nobody has to ask the kernel in vain.
+    ///
+    /// Into a buffer of the thread's, because the kernel's interface wants one that has contents, and giving contents
+    /// to kilobytes for each response costs more than copying the few hundred bytes that come.
     fn poll_stamped(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             std::task::ready!(self.inner.poll_read_ready(cx))?;
-            let space = buf.initialize_unfilled();
-            let (full, mut read) = (space.len(), None);
-            let tried = self.inner.try_io(tokio::io::Interest::READABLE, || {
-                let (bytes, arrived) = kernel::receive(&self.inner, space)?;
-                read = Some((bytes, arrived));
-                // A short read has emptied the socket; said like this, the next poll waits instead of trying.
-                if bytes > 0 && bytes < full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
+            let (read, tried) = if buf.initialized().len() == buf.capacity() {
+                let (read, tried) = self.receive(buf.initialize_unfilled());
+                buf.advance(read.map_or(0, |(bytes, _)| bytes));
+                (read, tried)
+            } else {
+                SCRATCH.with_borrow_mut(|scratch| {
+                    let most = buf.remaining().min(scratch.len());
+                    let (read, tried) = self.receive(&mut scratch[..most]);
+                    buf.put_slice(&scratch[..read.map_or(0, |(bytes, _)| bytes)]);
+                    (read, tried)
+                })
+            };
             match (read, tried) {
-                (Some((bytes, arrived)), _) => {
-                    buf.advance(bytes);
+                (Some((_, arrived)), _) => {
                     self.arrived = arrived;
                     return Poll::Ready(Ok(()));
                 }
@@ -81,6 +88,25 @@ impl Tcp {
             }
         }
     }
+
+    /// What was read, and what the runtime makes of it.
+    fn receive(&self, space: &mut [u8]) -> (Option<(usize, Arrived)>, io::Result<()>) {
+        let (full, mut read) = (space.len(), None);
+        let tried = self.inner.try_io(tokio::io::Interest::READABLE, || {
+            let (bytes, arrived) = kernel::receive(&self.inner, space)?;
+            read = Some((bytes, arrived));
+            // A short read has emptied the socket; said like this, the next poll waits instead of trying.
+            if bytes > 0 && bytes < full { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        (read, tried)
+    }
+}
+
+/// Most that is read at once into a buffer without contents.
+const SCRATCH_SIZE: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice());
 }
 
 impl Arrival for Tcp {

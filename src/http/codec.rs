@@ -6,12 +6,17 @@
 //! (hyper: any number).
 
 mod chunked;
+mod fields;
+mod memo;
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use httparse::{Header, ParserConfig, Response, Status};
 
 use chunked::Chunked;
+use fields::Fields;
+pub use memo::Memo;
 
 /// Most bytes of a response's head.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -38,7 +43,13 @@ pub enum Fault {
 pub struct Head<'h> {
     /// The status.
     pub status: u16,
-    /// The header fields in their order; names in the case in which they came.
+    /// Value of the first `Content-Type`; empty without one.
+    pub content_type: &'h [u8],
+    /// Value of the first `Content-Encoding`; empty without one.
+    pub content_encoding: &'h [u8],
+    /// Whether there is a `Set-Cookie`.
+    pub sets_cookies: bool,
+    /// The header fields in their order; names in the case in which they came. Empty where a [`Memo`] was given.
     pub headers: &'h [Header<'h>],
 }
 
@@ -52,6 +63,11 @@ pub trait Sink {
 
     /// The next bytes of the body, without its coding.
     fn data(&mut self, data: &[u8]);
+
+    /// What is known of an earlier head, where the header fields themselves are not wanted.
+    fn memo(&mut self) -> Option<&mut Memo> {
+        None
+    }
 }
 
 /// Where a response stands.
@@ -178,13 +194,7 @@ impl Parser {
 
     fn head<S: Sink>(&mut self, input: &[u8], sink: &mut S) -> Result<usize, Fault> {
         if self.carry.is_empty() {
-            let Some(parsed) = parse_head(input, self.to_head, sink)? else {
-                self.carry.extend_from_slice(input);
-                self.looked_at = input.len();
-                return Ok(input.len());
-            };
-            self.after_head(&parsed)?;
-            return Ok(parsed.length);
+            return self.head_at_once(input, sink);
         }
         let before = self.carry.len();
         self.carry.extend_from_slice(input);
@@ -197,6 +207,34 @@ impl Parser {
         self.carry.clear();
         self.after_head(&parsed)?;
         Ok(parsed.length.saturating_sub(before).max(1))
+    }
+
+    /// A head that begins with this input, and mostly ends with it.
+    fn head_at_once<S: Sink>(&mut self, input: &[u8], sink: &mut S) -> Result<usize, Fault> {
+        let known = sink.memo().and_then(|memo| memo.recall(input, self.to_head));
+        if let Some(parsed) = known {
+            sink.head(&Head {
+                status: parsed.status,
+                content_type: &input[parsed.content_type.clone()],
+                content_encoding: &input[parsed.content_encoding.clone()],
+                sets_cookies: parsed.sets_cookies,
+                headers: &[],
+            })?;
+            self.after_head(&parsed)?;
+            return Ok(parsed.length);
+        }
+        let Some(parsed) = parse_head(input, self.to_head, sink)? else {
+            self.carry.extend_from_slice(input);
+            self.looked_at = input.len();
+            return Ok(input.len());
+        };
+        self.after_head(&parsed)?;
+        if parsed.framing != Framing::Interim
+            && let Some(memo) = sink.memo()
+        {
+            memo.keep(&input[..parsed.length], self.to_head, &parsed);
+        }
+        Ok(parsed.length)
     }
 
     fn after_head(&mut self, parsed: &Parsed) -> Result<(), Fault> {
@@ -240,11 +278,19 @@ enum Framing {
     UntilClose,
 }
 
+/// What is known of a head.
+#[derive(Debug, Clone)]
 struct Parsed {
     /// Bytes of the head.
     length: usize,
+    status: u16,
     framing: Framing,
     keep_alive: bool,
+    /// Where the value of the first `Content-Type` lies in it.
+    content_type: Range<usize>,
+    /// The same of the first `Content-Encoding`.
+    content_encoding: Range<usize>,
+    sets_cookies: bool,
 }
 
 struct Nothing;
@@ -275,57 +321,26 @@ fn parse_head<S: Sink>(bytes: &[u8], to_head: bool, sink: &mut S) -> Result<Opti
     }
     let fields = Fields::of(response.headers, response.version == Some(1));
     let framing = framing(code, to_head, &fields)?;
+    let Fields { content_type, content_encoding, sets_cookies, .. } = fields;
     if framing != Framing::Interim {
-        sink.head(&Head { status: code, headers: response.headers })?;
+        sink.head(&Head { status: code, content_type, content_encoding, sets_cookies, headers: response.headers })?;
     }
     // After 101 the connection speaks another protocol.
     let keep_alive = fields.keep_alive && code != 101;
-    Ok(Some(Parsed { length, framing, keep_alive }))
+    let (content_type, content_encoding) = (place(content_type, bytes), place(content_encoding, bytes));
+    Ok(Some(Parsed { length, status: code, framing, keep_alive, content_type, content_encoding, sets_cookies }))
 }
 
-/// What the header fields say about framing.
-struct Fields {
-    http11: bool,
-    keep_alive: bool,
-    /// `None`: no such field; `Some(None)`: it cannot be understood.
-    content_length: Option<Option<u64>>,
-    /// Whether there is a transfer coding, and whether the last one is `chunked`.
-    transfer_coding: Option<bool>,
-}
-
-impl Fields {
-    fn of(headers: &[Header<'_>], http11: bool) -> Fields {
-        let mut fields = Fields { http11, keep_alive: http11, content_length: None, transfer_coding: None };
-        let mut close = false;
-        for Header { name, value } in headers {
-            // The length tells most names apart.
-            match name.len() {
-                10 if name.eq_ignore_ascii_case("connection") => {
-                    close |= has_token(value, b"close");
-                    fields.keep_alive = !close && (fields.keep_alive || has_token(value, b"keep-alive"));
-                }
-                14 if name.eq_ignore_ascii_case("content-length") => {
-                    let length = content_length(value);
-                    fields.content_length = Some(match fields.content_length {
-                        None => length,
-                        Some(before) if before == length => length,
-                        Some(_) => None,
-                    });
-                }
-                17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                    let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();
-                    let chunked = is_text(value) && last.trim_ascii().eq_ignore_ascii_case(b"chunked");
-                    fields.transfer_coding = Some(chunked);
-                }
-                _ => {}
-            }
-        }
-        fields
+/// Where a part lies in the whole; nowhere, if it is no part.
+fn place(part: &[u8], whole: &[u8]) -> Range<usize> {
+    match part.as_ptr().addr().checked_sub(whole.as_ptr().addr()) {
+        Some(from) if !part.is_empty() && from + part.len() <= whole.len() => from..from + part.len(),
+        _ => 0..0,
     }
 }
 
 /// RFC 9112 §6.3, as hyper reads it.
-fn framing(status: u16, to_head: bool, fields: &Fields) -> Result<Framing, Fault> {
+fn framing(status: u16, to_head: bool, fields: &Fields<'_>) -> Result<Framing, Fault> {
     match (status, fields.transfer_coding, fields.content_length) {
         (101 | 204 | 304, ..) => Ok(Framing::None),
         (100..=199, ..) => Ok(Framing::Interim),
@@ -339,37 +354,6 @@ fn framing(status: u16, to_head: bool, fields: &Fields) -> Result<Framing, Fault
         (_, None, Some(_)) => Err(Fault::Malformed("the content length is none")),
         (_, None, None) => Ok(Framing::UntilClose),
     }
-}
-
-/// Whether a field's value is text, as `HeaderValue::to_str` sees it.
-fn is_text(value: &[u8]) -> bool {
-    value.iter().all(|&b| (32..127).contains(&b) || b == b'\t')
-}
-
-fn has_token(value: &[u8], token: &[u8]) -> bool {
-    is_text(value) && value.split(|&b| b == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
-}
-
-/// A length, or several that are the same; `None` where it is anything else.
-fn content_length(value: &[u8]) -> Option<u64> {
-    let mut length = None;
-    for item in value.split(|&b| b == b',') {
-        let item = digits(item.trim_ascii())?;
-        if length.is_some_and(|before| before != item) {
-            return None;
-        }
-        length = Some(item);
-    }
-    length
-}
-
-fn digits(text: &[u8]) -> Option<u64> {
-    let mut number = 0_u64;
-    for &b in text {
-        let digit = b.is_ascii_digit().then(|| u64::from(b - b'0'))?;
-        number = number.checked_mul(10)?.checked_add(digit)?;
-    }
-    (!text.is_empty()).then_some(number)
 }
 
 #[cfg(test)]

@@ -89,7 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         self.is_open()
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether another request can be sent on it, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
         match self {
             Connection::Hyper { http, .. } => http.is_open(),
             Connection::Own { http, .. } => http.is_open(),
@@ -97,14 +98,12 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         }
     }
 
-    /// Kept for the next request, unless it is over.
-    pub(super) fn keep(mut self) -> Option<Connection<S>> {
-        let now = Instant::now();
-        match &mut self {
+    /// From now on nothing is under way on it.
+    pub(super) fn idle_from(&mut self, now: Instant) {
+        match self {
             Connection::Hyper { common, .. } | Connection::Own { common, .. } | Connection::Http2 { common, .. } => {
                 common.idle_since = now;
             }
         }
-        self.is_open().then_some(self)
     }
 }

@@ -1,13 +1,11 @@
 //! One request and its times, on a connection that belongs to one VU.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderValue, Uri};
-use http_body_util::Full;
 use tokio::time::Instant;
 use url::Url;
 
@@ -17,6 +15,8 @@ use super::cookies::Jar;
 use super::decode;
 use super::dial::Dial;
 use super::guard::{Cancel, Guard};
+use super::http2;
+use super::hyper1::Template;
 use super::meter::Marks;
 use super::own::EncodedHead;
 use super::request::{Exchange, Expect};
@@ -51,6 +51,17 @@ pub struct HeadParts {
     pub absolute: bool,
     /// Who one is at such a proxy. Marked sensitive.
     pub proxy_authorization: Option<HeaderValue>,
+}
+
+impl HeadParts {
+    /// The whole URL of what stands on a request line.
+    pub(super) fn whole(&self, target: &Uri) -> Uri {
+        let mut parts = target.clone().into_parts();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        // Cannot fail: scheme, authority and path are all there.
+        Uri::from_parts(parts).unwrap_or_else(|_e| target.clone())
+    }
 }
 
 impl ClientConfig {
@@ -91,8 +102,12 @@ pub struct Client<D: Dial> {
     dial: Rc<D>,
     config: Rc<ClientConfig>,
     connection: Option<Connection<D::Stream>>,
+    /// An exchange has begun on the connection and is not over: whatever cuts it off, the connection is spoilt.
+    under_way: bool,
     jar: Jar,
+    /// What the engines keep of the last request, because the next one is mostly the same.
     encoded: EncodedHead,
+    template: Template,
     body: Vec<u8>,
     vu: u32,
 }
@@ -135,8 +150,10 @@ impl<D: Dial> Client<D> {
             dial,
             config,
             connection: None,
+            under_way: false,
             jar: Jar::default(),
             encoded: EncodedHead::default(),
+            template: Template::default(),
             body: Vec::new(),
             vu: 0,
         }
@@ -159,8 +176,13 @@ impl<D: Dial> Client<D> {
         let started = Instant::now();
         let mut attempt = Attempt::default();
         let deadline = Some(started + exchange.timeout);
-        let ended = guard.wait(deadline, self.attempts(exchange, &mut attempt, started)).await;
+        let ended = {
+            // Pinned here: a future of some hundred bytes that is handed on by value is copied each time.
+            let attempts = pin!(self.attempts(exchange, &mut attempt, started));
+            guard.wait(deadline, attempts).await
+        };
         let finished = Instant::now();
+        self.rest(finished);
         attempt.times(finished);
         attempt.settle();
         self.decode(exchange, &attempt);
@@ -174,10 +196,15 @@ impl<D: Dial> Client<D> {
         if let Some(headers) = &attempt.headers {
             self.jar.store(&self.config.origin, exchange.request.target.path(), headers);
         }
+        if !exchange.keeps_headers()
+            && let Some(headers) = attempt.headers.take()
+        {
+            self.template.recycle(headers);
+        }
         Exchanged {
             ended,
             status: attempt.status,
-            headers: attempt.headers.filter(|_| exchange.keeps_headers()),
+            headers: attempt.headers,
             phases: attempt.phases,
             span: (started, finished),
             sent: attempt.sent,
@@ -209,32 +236,33 @@ impl<D: Dial> Client<D> {
     }
 
     async fn attempts(&mut self, x: &Rc<Exchange>, attempt: &mut Attempt, started: Instant) -> Result<(), ErrorKind> {
+        if std::mem::replace(&mut self.under_way, true) {
+            // Whoever dropped the last exchange in its midst left its connection so.
+            self.connection = None;
+        }
         loop {
-            let kept = match self.connection.take() {
-                Some(mut kept) => kept.usable(started).await.then_some(kept),
-                None => None,
+            let reused = match &mut self.connection {
+                Some(kept) => kept.usable(started).await,
+                None => false,
             };
-            let reused = kept.is_some();
-            let mut connection = match kept {
-                Some(kept) => kept,
-                None => self.open(attempt).await?,
-            };
-            attempt.ready = Some(if reused { started } else { Instant::now() });
-            attempt.bytes_before = connection.bytes();
             if !reused {
-                attempt.bytes_before = (0, 0);
+                self.connection = None;
+                // On the heap, for it is rare and large.
+                self.connection = Some(Box::pin(self.open(attempt)).await?);
             }
+            let Some(connection) = &mut self.connection else { return Err(ErrorKind::Closed) };
+            attempt.ready = Some(if reused { started } else { Instant::now() });
+            attempt.bytes_before = if reused { connection.bytes() } else { (0, 0) };
             attempt.marks = Some(connection.arm());
             self.body.clear();
-            match self.send(&mut connection, x, attempt).await {
+            match self.send(x, attempt).await {
                 Ok(()) => {
-                    if !self.config.head.close {
-                        self.connection = connection.keep();
-                    }
+                    self.under_way = false;
                     return Ok(());
                 }
                 // The server closed an idle connection while our request was on its way: send it again, once.
                 Err(fault) if reused && !attempt.retried && fault.may_retry(&x.request.method) => {
+                    self.connection = None;
                     attempt.settle();
                     attempt.sent = false;
                     attempt.retried = true;
@@ -244,69 +272,32 @@ impl<D: Dial> Client<D> {
         }
     }
 
-    async fn send(
-        &mut self,
-        connection: &mut Connection<D::Stream>,
-        x: &Rc<Exchange>,
-        attempt: &mut Attempt,
-    ) -> Result<(), SendFault> {
+    /// Nothing is under way any more: the connection waits for the next request, unless it is over.
+    fn rest(&mut self, now: Instant) {
+        let spoilt = std::mem::take(&mut self.under_way);
+        match &mut self.connection {
+            Some(connection) if !spoilt && !self.config.head.close && connection.is_open() => connection.idle_from(now),
+            connection => *connection = None,
+        }
+    }
+
+    async fn send(&mut self, x: &Rc<Exchange>, attempt: &mut Attempt) -> Result<(), SendFault> {
         let cookie = self.jar.header(&self.config.origin, x.request.target.path());
-        match connection {
-            Connection::Hyper { http, .. } => {
-                let request = self.request(x, cookie);
+        match &mut self.connection {
+            None => Err(SendFault::of(ErrorKind::Closed)),
+            Some(Connection::Hyper { http, .. }) => {
+                let request = self.template.request(x, &self.config.head, cookie);
                 http.send(request, x, attempt, &mut self.body).await
             }
-            Connection::Own { http, .. } => {
+            Some(Connection::Own { http, .. }) => {
                 self.encoded.encode(x, &self.config.head, cookie);
                 http.send(&self.encoded, x, attempt, &mut self.body).await
             }
-            Connection::Http2 { http, .. } => {
-                let request = self.request2(x, cookie);
+            Some(Connection::Http2 { http, .. }) => {
+                let request = http2::request(x, &self.config.head, cookie);
                 http.send(request, x, attempt, &mut self.body).await
             }
         }
-    }
-
-    fn request(&self, x: &Exchange, cookie: Option<HeaderValue>) -> http::Request<Full<Bytes>> {
-        let mut request = http::Request::new(Full::new(x.request.body.clone()));
-        *request.method_mut() = x.request.method.clone();
-        let head = &self.config.head;
-        *request.uri_mut() = if head.absolute { self.whole(x) } else { x.request.target.clone() };
-        *request.headers_mut() = x.request.headers.clone();
-        let headers = request.headers_mut();
-        headers.insert(HOST, head.host.clone());
-        if let Some(cookie) = cookie {
-            headers.insert(COOKIE, cookie);
-        }
-        if head.close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if let Some(authorization) = &head.proxy_authorization {
-            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
-        }
-        request
-    }
-
-    /// In HTTP/2 the host is a part of the target, and connections are no matter of headers.
-    fn request2(&self, x: &Exchange, cookie: Option<HeaderValue>) -> http::Request<Full<Bytes>> {
-        let mut request = http::Request::new(Full::new(x.request.body.clone()));
-        *request.method_mut() = x.request.method.clone();
-        *request.uri_mut() = self.whole(x);
-        *request.headers_mut() = x.request.headers.clone();
-        request.headers_mut().remove(HOST);
-        if let Some(cookie) = cookie {
-            request.headers_mut().insert(COOKIE, cookie);
-        }
-        request
-    }
-
-    /// The whole URL of a request.
-    fn whole(&self, x: &Exchange) -> Uri {
-        let mut parts = x.request.target.clone().into_parts();
-        parts.scheme = Some(self.config.head.scheme.clone());
-        parts.authority = Some(self.config.head.authority.clone());
-        // Cannot fail: scheme, authority and path are all there.
-        Uri::from_parts(parts).unwrap_or_else(|_e| x.request.target.clone())
     }
 
     /// Undoes the coding of a body that somebody wants to look at. After the request is over: no time of it.

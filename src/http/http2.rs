@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http2;
@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
+use super::exchange::HeadParts;
 use super::meter::{Marks, Metered};
 use super::request::Exchange;
 use crate::connection_options::Coding;
@@ -34,6 +35,19 @@ use crate::outcome::ErrorKind;
 
 type Future0 = Pin<Box<dyn Future<Output = ()>>>;
 type Driver<S> = http2::Connection<TokioIo<Metered<S>>, Full<Bytes>, Inline>;
+
+/// A request as HTTP/2 has it: the host is a part of the target, and connections are no matter of headers.
+pub(super) fn request(x: &Exchange, parts: &HeadParts, cookie: Option<HeaderValue>) -> http::Request<Full<Bytes>> {
+    let mut request = http::Request::new(Full::new(x.request.body.clone()));
+    *request.method_mut() = x.request.method.clone();
+    *request.uri_mut() = parts.whole(&x.request.target);
+    *request.headers_mut() = x.request.headers.clone();
+    request.headers_mut().remove(HOST);
+    if let Some(cookie) = cookie {
+        request.headers_mut().insert(COOKIE, cookie);
+    }
+    request
+}
 
 /// Keeps what hyper spawns, for whoever owns the connection to poll.
 #[derive(Clone, Default)]

@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
@@ -21,10 +21,67 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
+use super::exchange::HeadParts;
 use super::meter::{Marks, Metered};
 use super::request::Exchange;
 use crate::connection_options::Coding;
 use crate::outcome::ErrorKind;
+
+/// The target and the headers of the exchange that a VU made last, with what the connection adds; most VUs make the same one again.
+#[derive(Debug, Default)]
+pub(super) struct Template {
+    exchange: Option<Rc<Exchange>>,
+    cookie: Option<HeaderValue>,
+    target: Uri,
+    headers: HeaderMap,
+    /// The map of the last response, empty: hyper makes a response's map of its request's, and a small one has to grow.
+    spare: HeaderMap,
+}
+
+impl Template {
+    /// The request as hyper takes it.
+    pub(super) fn request(
+        &mut self,
+        x: &Rc<Exchange>,
+        parts: &HeadParts,
+        cookie: Option<HeaderValue>,
+    ) -> http::Request<Full<Bytes>> {
+        if self.cookie != cookie || !self.exchange.as_ref().is_some_and(|last| Rc::ptr_eq(last, x)) {
+            self.headers = x.request.headers.clone();
+            self.headers.insert(HOST, parts.host.clone());
+            if let Some(cookie) = &cookie {
+                self.headers.insert(COOKIE, cookie.clone());
+            }
+            if parts.close {
+                self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(authorization) = &parts.proxy_authorization {
+                self.headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+            }
+            let target = &x.request.target;
+            self.target = if parts.absolute { parts.whole(target) } else { target.clone() };
+            self.exchange = Some(x.clone());
+            self.cookie = cookie;
+        }
+        let mut request = http::Request::new(Full::new(x.request.body.clone()));
+        *request.method_mut() = x.request.method.clone();
+        *request.uri_mut() = self.target.clone();
+        let mut headers = std::mem::take(&mut self.spare);
+        for (name, value) in &self.headers {
+            headers.append(name.clone(), value.clone());
+        }
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// Takes back the headers of a response that nobody looks at any more, and with them what they lie in.
+    pub(super) fn recycle(&mut self, mut headers: HeaderMap) {
+        if self.exchange.is_some() {
+            headers.clear();
+            self.spare = headers;
+        }
+    }
+}
 
 type Driver<S> = http1::Connection<TokioIo<Metered<S>>, Full<Bytes>>;
 

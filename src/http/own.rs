@@ -11,16 +11,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION,
-    SET_COOKIE, TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
-use super::codec::{Fault, Head, Parser, Sink};
+use super::codec::{Fault, Head, Memo, Parser, Sink};
 use super::exchange::HeadParts;
 use super::meter::{Marks, Metered};
 use super::request::{Exchange, Request};
@@ -32,7 +29,19 @@ const READ_BUFFER: usize = 64 * 1024;
 
 thread_local! {
     /// One for all connections of a thread: a read is looked at whole before the next one.
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BUFFER].into_boxed_slice());
+    static READS: RefCell<Reads> = RefCell::new(Reads::default());
+}
+
+/// What reading takes.
+struct Reads {
+    buffer: Box<[u8]>,
+    memo: Memo,
+}
+
+impl Default for Reads {
+    fn default() -> Reads {
+        Reads { buffer: vec![0; READ_BUFFER].into_boxed_slice(), memo: Memo::default() }
+    }
 }
 
 /// The encoded head of the exchange that a VU made last; most VUs make the same one again and again.
@@ -150,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin> Connection<S> {
     /// Looks at an idle connection: closed by the server, or with bytes on it that nobody asked for?
     pub(super) async fn look(&mut self) {
         poll_fn(|cx| {
-            let read = BUFFER.with_borrow_mut(|buffer| self.poll_read(cx, buffer));
+            let read = READS.with_borrow_mut(|reads| self.poll_read(cx, &mut reads.buffer));
             self.done |= read.is_ready();
             Poll::Ready(())
         })
@@ -173,21 +182,24 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin> Connection<S> {
         self.parser.start(x.request.method == Method::HEAD);
         let mut sending =
             Sending { head: &encoded.bytes, body: &x.request.body, written: 0, flushed: false, fault: None };
-        let mut taker = Taker { x, attempt, kept, keep: x.bytes_kept(), coded: encoded.coded };
+        let (keep, coded) = (x.bytes_kept(), encoded.coded);
         let received = poll_fn(|cx| {
             if !sending.is_over()
                 && let Poll::Ready(Err(e)) = self.poll_write(cx, &mut sending)
             {
                 sending.fault = Some(io_kind(&e));
             }
-            BUFFER.with_borrow_mut(|buffer| self.poll_response(cx, buffer, &mut taker))
+            READS.with_borrow_mut(|Reads { buffer, memo }| {
+                let mut taker = Taker { x, attempt, kept, keep, coded, memo };
+                self.poll_response(cx, buffer, &mut taker)
+            })
         })
         .await;
         // A response that came before the request was sent whole leaves the rest of it in the way of the next one.
         self.done |= received.is_err() || !self.parser.keeps_alive() || !sending.flushed || encoded.close;
         received.map_err(|kind| {
             let kind = if kind == ErrorKind::Closed { sending.fault.unwrap_or(kind) } else { kind };
-            SendFault { kind, unsent: sending.written == 0, answered: taker.attempt.status.is_some() }
+            SendFault { kind, unsent: sending.written == 0, answered: attempt.status.is_some() }
         })
     }
 
@@ -259,20 +271,20 @@ struct Taker<'a> {
     attempt: &'a mut Attempt,
     kept: &'a mut Vec<u8>,
     keep: usize,
+    /// Whether the request allowed the body to be coded.
     coded: bool,
+    memo: &'a mut Memo,
 }
 
 impl Sink for Taker<'_> {
     fn head(&mut self, head: &Head<'_>) -> Result<(), Fault> {
-        let find = |name: &HeaderName| head.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name.as_str()));
         if let Some(expected) = &self.x.expect.content_type {
-            let got = find(&CONTENT_TYPE).map_or(&b""[..], |header| header.value);
-            self.attempt.media_type = is_media_type(got, expected);
+            self.attempt.media_type = is_media_type(head.content_type, expected);
         }
         if self.coded {
-            self.attempt.coding = find(&CONTENT_ENCODING).and_then(|header| Coding::of(header.value));
+            self.attempt.coding = Coding::of(head.content_encoding);
         }
-        if self.x.keeps_headers() || find(&SET_COOKIE).is_some() {
+        if self.x.keeps_headers() || head.sets_cookies {
             self.attempt.headers = Some(header_map(head)?);
         }
         self.attempt.status = Some(head.status);
@@ -283,6 +295,10 @@ impl Sink for Taker<'_> {
         if self.kept.len() < self.keep {
             self.kept.extend_from_slice(&data[..data.len().min(self.keep - self.kept.len())]);
         }
+    }
+
+    fn memo(&mut self) -> Option<&mut Memo> {
+        (!self.x.keeps_headers()).then_some(&mut *self.memo)
     }
 }
 

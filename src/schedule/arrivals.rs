@@ -83,12 +83,6 @@ impl Leg {
         let missing = (u128::from(area) * 2 * self.unit).saturating_sub(self.before);
         if self.from == self.to { missing / (2 * self.from).max(1) } else { self.reaches(area as f64) }
     }
-
-    /// Arrivals per second at a time since the leg began.
-    fn per_second(&self, time: u128) -> f64 {
-        let share = if self.length == 0 { 1.0 } else { time as f64 / self.length as f64 };
-        (self.from as f64 + (self.to as f64 - self.from as f64) * share) * 1e9 / self.unit as f64
-    }
 }
 
 fn legs(start: u32, stages: &[Stage], unit: Duration) -> Vec<Leg> {
@@ -137,14 +131,6 @@ impl Arrivals {
         let whole = 2 * last.unit;
         let count = if self.first == 0 { last.after.div_ceil(whole) } else { last.after / whole };
         u64::try_from(count).unwrap_or(u64::MAX)
-    }
-
-    /// Arrivals per second of all workers that are asked for at a time since the start.
-    #[must_use]
-    pub fn per_second(&self, time: Duration) -> f64 {
-        let time = time.as_nanos();
-        let leg = self.legs.iter().find(|leg| time < leg.begins + leg.length);
-        leg.map_or(0.0, |leg| leg.per_second(time.saturating_sub(leg.begins)))
     }
 
     fn next_even(&mut self) -> Option<Duration> {

@@ -20,7 +20,7 @@ pub struct OpenFigures {
     /// From when an iteration was due to its end.
     pub iteration_response_time: Latency,
     /// From when an iteration was due to its beginning.
-    pub start_lag: Latency,
+    pub arrival_lateness: Latency,
 }
 
 impl OpenFigures {
@@ -47,7 +47,7 @@ impl OpenFigures {
             dropped_late: all.dropped_late,
             response_time,
             iteration_response_time: all.response_time,
-            start_lag: all.start_lag,
+            arrival_lateness: all.arrival_lateness,
         })
     }
 

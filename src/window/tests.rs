@@ -10,6 +10,16 @@ fn any_window() -> impl Strategy<Value = Window> {
         let mut window = Window::new(3, 1);
         window.span_ns = Some((from, from + 1000));
         for (series, us, ok, node) in requests {
+            let scenario = &mut window.scenarios[0];
+            scenario.iterations.scheduled += 1;
+            if ok {
+                scenario.iterations.end(Ended::Completed);
+                scenario.arrival_lateness.record(Duration::from_micros(us));
+                scenario.response_time.record(Duration::from_micros(2 * us));
+            } else {
+                scenario.iterations.dropped += 1;
+                scenario.dropped_late += node;
+            }
             let s = &mut window.series[usize::from(series)];
             s.requests.scheduled += 1;
             window.checks.entry(format!("c{node}")).or_default().count(ok);
@@ -44,6 +54,10 @@ proptest! {
         prop_assert_eq!(&left, &merged(&[&a, &merged(&[&b, &c])]));
         prop_assert_eq!(&left, &merged(&[&c, &b, &a]));
         prop_assert!(left.balanced());
+        let late = |w: &Window| w.scenarios[0].arrival_lateness.count();
+        prop_assert_eq!(late(&left), late(&a) + late(&b) + late(&c));
+        let dropped = |w: &Window| w.scenarios[0].dropped_late;
+        prop_assert_eq!(dropped(&left), dropped(&a) + dropped(&b) + dropped(&c));
     }
 
     #[test]

@@ -82,8 +82,67 @@ fn like_http() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// What can become of bytes on their way out of a server that has a fault.
+#[derive(Debug, Clone)]
+enum Damage {
+    Flip(u8),
+    Remove(usize),
+    Insert(Vec<u8>),
+    Repeat(usize),
+    /// Everything after is lost.
+    Cut,
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let telling: Vec<&'static [u8]> =
+        vec![b"\r", b"\n", b"\r\n", b" ", b":", b",", b";", b"0", b"f", b"-", b"\t", b"\x00", b"\x80"];
+    prop_oneof![
+        any::<u8>().prop_map(Damage::Flip),
+        (1usize..6).prop_map(Damage::Remove),
+        prop::sample::select(telling).prop_map(|bytes| Damage::Insert(bytes.to_vec())),
+        prop::collection::vec(any::<u8>(), 1..4).prop_map(Damage::Insert),
+        (1usize..30).prop_map(Damage::Repeat),
+        Just(Damage::Cut),
+    ]
+}
+
+/// A response of the corpus with some faults in it.
+fn faulty() -> impl Strategy<Value = (Method, Vec<u8>)> {
+    let faults = prop::collection::vec((any::<prop::sample::Index>(), damage()), 1..4);
+    (0..CASES.len(), faults).prop_map(|(case, faults)| {
+        let mut bytes = CASES[case].bytes();
+        for (at, damage) in faults {
+            // Near the front, where it matters.
+            let at = at.index(bytes.len().min(300) + 1).min(bytes.len());
+            match damage {
+                Damage::Flip(mask) if at < bytes.len() => bytes[at] ^= mask,
+                Damage::Flip(_) => {}
+                Damage::Remove(length) => drop(bytes.drain(at..(at + length).min(bytes.len()))),
+                Damage::Insert(what) => drop(bytes.splice(at..at, what)),
+                Damage::Repeat(length) => {
+                    let part = bytes[at..(at + length).min(bytes.len())].to_vec();
+                    bytes.splice(at..at, part);
+                }
+                Damage::Cut => bytes.truncate(at),
+            }
+        }
+        (CASES[case].method(), bytes)
+    })
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    // Bounded, so that it is a part of every run of the tests; more cases by PROPTEST_CASES.
+    #![proptest_config(ProptestConfig::with_cases(std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400)))]
+
+    #[test]
+    fn both_engines_agree_on_faulty_responses((method, bytes) in faulty(), lengths in prop::collection::vec(1usize..60, 0..4), close in any::<bool>()) {
+        let after = if close { After::Close } else { After::Open };
+        let hyper = see_pieces(Hyper, method.clone(), cut(&bytes, &lengths), after);
+        let own = see_pieces(Own, method, cut(&bytes, &lengths), after);
+        if !super::noticed_early(&hyper, &own) {
+            prop_assert_eq!(hyper, own, "{}", String::from_utf8_lossy(&bytes[..bytes.len().min(600)]));
+        }
+    }
 
     #[test]
     fn cuts_do_not_matter(case in 0..CASES.len() + hostile::CASES.len(), lengths in prop::collection::vec(1usize..60, 0..12)) {

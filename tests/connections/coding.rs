@@ -53,7 +53,8 @@ async fn checks_see_bodies_decoded() {
         let server = Server::start(speaks, None, coded()).await;
         let mut client = server.client(&options, engine);
         for coding in ["gzip", "deflate", "br", "zstd", "identity"] {
-            for keep_body in [0, 1000, 5] {
+            // Again and again, as what is remembered of a head must not forget the coding.
+            for keep_body in [0, 0, 0, 1000, 5] {
                 let mut exchange = get(&format!("/{coding}"));
                 exchange.request.headers.insert("accept-encoding", coding.parse().unwrap());
                 exchange.expect.body_contains = Some("187.5".into());

@@ -88,9 +88,9 @@ fn lengths_are_digits_and_nothing_else() {
     for (value, length) in
         [("0", Some(0)), ("12", Some(12)), ("3, 3", Some(3)), ("18446744073709551615", Some(u64::MAX))]
     {
-        assert_eq!(content_length(value.as_bytes()), length, "{value}");
+        assert_eq!(fields::content_length(value.as_bytes()), length, "{value}");
     }
     for value in ["", " ", "-1", "+1", "1.0", "0x1", "1 2", "3,4", "3,", "18446744073709551616"] {
-        assert_eq!(content_length(value.as_bytes()), None, "{value}");
+        assert_eq!(fields::content_length(value.as_bytes()), None, "{value}");
     }
 }

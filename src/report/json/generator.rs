@@ -18,7 +18,7 @@ pub struct GeneratorDocument {
     pub busiest_worker_share: f64,
     /// Greatest share of all cores that the hypervisor gave to others in a second.
     pub steal_share_max: Option<f64>,
-    /// How late the event loops were, up to 1 ms of it the probe's own.
+    /// How late the event loops were.
     pub lag_ms: LatencyDocument,
     /// How long responses waited between the kernel's receipt and our reading them, all scenarios: the error of the
     /// latencies that is our own. `null` where the kernel does not say; then `lag_ms` is what there is.

@@ -25,7 +25,7 @@ pub struct OpenDocument {
     /// From when an iteration was due to its end.
     pub iteration_response_time_ms: LatencyDocument,
     /// From when an iteration was due to its beginning.
-    pub start_lag_ms: LatencyDocument,
+    pub arrival_lateness_ms: LatencyDocument,
 }
 
 impl OpenDocument {
@@ -42,7 +42,7 @@ impl OpenDocument {
             dropped_late: figures.dropped_late,
             response_time_ms: LatencyDocument::of(&figures.response_time),
             iteration_response_time_ms: LatencyDocument::of(&figures.iteration_response_time),
-            start_lag_ms: LatencyDocument::of(&figures.start_lag),
+            arrival_lateness_ms: LatencyDocument::of(&figures.arrival_lateness),
         })
     }
 }

@@ -190,7 +190,9 @@ fn health(summary: &Summary, figures: &Figures) -> String {
 fn delay(figures: &Figures) -> String {
     let (delay, corrected) = (&figures.fetch.generator_delay, &figures.fetch.duration_corrected);
     if delay.is_empty() {
-        return "\nHow long responses waited in this machine before we read them is not known here".to_owned();
+        return "\nThe kernel does not say here how long responses waited before we read them: the generator is judged by how \
+                late its event loop was"
+            .to_owned();
     }
     format!(
         "\nOf the latency, waiting in this machine before we read it: p50 {} ms, p99 {} ms; corrected p50 {} ms, p99 {} ms",

@@ -41,8 +41,8 @@ pub(super) fn open_model(summary: &Summary) -> String {
         row("  max", maybe(f.response_time.max_ms()), String::new()),
         row(
             "iterations began late, ms: p99",
-            maybe(f.start_lag.quantile_ms(0.99)),
-            format!("p50 {}", maybe(f.start_lag.quantile_ms(0.5))),
+            maybe(f.arrival_lateness.quantile_ms(0.99)),
+            format!("p50 {}, max {}", maybe(f.arrival_lateness.quantile_ms(0.5)), maybe(f.arrival_lateness.max_ms())),
         ),
     ];
     format!("\nOpen model\n{}", table(&rows, 2, &[0, 2]))
