@@ -286,8 +286,8 @@ impl<D: Dial> Client<D> {
         match &mut self.connection {
             None => Err(SendFault::of(ErrorKind::Closed)),
             Some(Connection::Hyper { http, .. }) => {
-                let request = self.template.request(x, &self.config.head, cookie);
-                http.send(request, x, attempt, &mut self.body).await
+                self.template.prepare(x, &self.config.head, cookie);
+                http.send(&mut self.template, x, attempt, &mut self.body).await
             }
             Some(Connection::Own { http, .. }) => {
                 self.encoded.encode(x, &self.config.head, cookie);

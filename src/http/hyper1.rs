@@ -39,13 +39,8 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// The request as hyper takes it.
-    pub(super) fn request(
-        &mut self,
-        x: &Rc<Exchange>,
-        parts: &HeadParts,
-        cookie: Option<HeaderValue>,
-    ) -> http::Request<Full<Bytes>> {
+    /// Puts target and headers together, unless they are those of the last exchange.
+    pub(super) fn prepare(&mut self, x: &Rc<Exchange>, parts: &HeadParts, cookie: Option<HeaderValue>) {
         if self.cookie != cookie || !self.exchange.as_ref().is_some_and(|last| Rc::ptr_eq(last, x)) {
             self.headers = x.request.headers.clone();
             self.headers.insert(HOST, parts.host.clone());
@@ -63,6 +58,10 @@ impl Template {
             self.exchange = Some(x.clone());
             self.cookie = cookie;
         }
+    }
+
+    /// The request as hyper takes it.
+    fn request(&mut self, x: &Exchange) -> http::Request<Full<Bytes>> {
         let mut request = http::Request::new(Full::new(x.request.body.clone()));
         *request.method_mut() = x.request.method.clone();
         *request.uri_mut() = self.target.clone();
@@ -121,13 +120,13 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     /// One request and its response.
     pub(super) async fn send(
         &mut self,
-        request: http::Request<Full<Bytes>>,
+        template: &mut Template,
         x: &Exchange,
         attempt: &mut Attempt,
         kept: &mut Vec<u8>,
     ) -> Result<(), SendFault> {
         self.ready().await?;
-        let response = self.respond(request).await?;
+        let response = self.respond(template, x).await?;
         let (parts, body) = response.into_parts();
         attempt.status = Some(parts.status.as_u16());
         if let Some(expected) = &x.expect.content_type {
@@ -155,8 +154,8 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         .await
     }
 
-    async fn respond(&mut self, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, SendFault> {
-        let mut response = pin!(self.sender.try_send_request(request));
+    async fn respond(&mut self, template: &mut Template, x: &Exchange) -> Result<http::Response<Incoming>, SendFault> {
+        let mut response = pin!(self.sender.try_send_request(template.request(x)));
         let (connection, done) = (&mut self.connection, &mut self.done);
         poll_fn(|cx| {
             let mut ended = None;
