@@ -8,9 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::units::duration;
 
 mod capacity;
+mod connection;
 mod sandbox;
 
 pub use capacity::{CapacityArgs, DemandArgs};
+pub use connection::ConnectionArgs;
 pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -218,6 +220,9 @@ pub struct RunArgs {
     /// How the load is made.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// How connections are made.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// Where results go.
     #[command(flatten)]
     pub output: OutputArgs,

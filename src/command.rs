@@ -12,6 +12,7 @@ mod capacity;
 mod check;
 mod child;
 mod cleanup;
+mod connection;
 mod drive;
 mod failure;
 mod load;

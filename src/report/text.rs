@@ -1,6 +1,7 @@
 //! The result as people read it in a terminal: the verdict first, one screen, units said.
 
 mod capacity;
+mod connections;
 mod load;
 mod model;
 mod ramp;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::number::{MISSING, change, count, maybe, percent, significant, vus};
+use super::super::number::{MISSING, change, count, maybe, percent, short, significant, vus};
 use super::{table, what, wrap};
 use crate::capacity::sizing::answer::Answer;
 use crate::capacity::sizing::demand::Headroom;
@@ -47,17 +47,17 @@ pub fn capacity(answer: &Answer, target: &plan::Target, run_dir: &Path) -> Strin
 
 /// `p(95) < 500 ms`.
 fn name(target: Target) -> String {
-    let which = target.quantile.map_or_else(|| "mean".to_owned(), |q| format!("p({})", significant(q * 100.0)));
-    format!("{which} < {} ms", significant(target.limit_ms))
+    let which = target.quantile.map_or_else(|| "mean".to_owned(), |q| format!("p({})", short(q * 100.0)));
+    format!("{which} < {} ms", short(target.limit_ms))
 }
 
 fn each(answer: &Answer) -> String {
     let b = answer.behaviour;
     let requests = match b.requests_per_action {
         1.0 => String::new(),
-        n => format!(" and make {} requests each time", significant(n)),
+        n => format!(" and make {} requests each time", short(n)),
     };
-    format!("users who act every {} s{requests}", significant(b.think_s))
+    format!("users who act every {} s{requests}", short(b.think_s))
 }
 
 fn sentence(answer: &Answer) -> String {
