@@ -17,9 +17,10 @@ use crate::cli::CapacityArgs;
 use crate::exit::Exit;
 use crate::histogram::Latency;
 use crate::plan::ProgramPlan;
+use crate::report;
+use crate::rundir;
 use crate::summary::{Figures, Search, Summary};
 use crate::units;
-use crate::{report, rundir};
 
 pub(super) fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
     let view = View::new(true);
