@@ -278,6 +278,9 @@ pub struct LoadArgs {
     /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
     #[arg(long, value_name = "METRIC: EXPR")]
     pub threshold: Vec<String>,
+    /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
+    #[arg(long, value_name = "RUN|ID")]
+    pub threshold_baseline: Option<String>,
     /// What `ramp` and `load` have in common.
     #[command(flatten)]
     pub run: RunArgs,
@@ -307,6 +310,9 @@ pub struct RunFileArgs {
     /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
     #[arg(long, value_name = "METRIC: EXPR")]
     pub threshold: Vec<String>,
+    /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
+    #[arg(long, value_name = "RUN|ID")]
+    pub threshold_baseline: Option<String>,
     /// What `ramp`, `load` and `run` have in common.
     #[command(flatten)]
     pub run: RunArgs,

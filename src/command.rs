@@ -20,6 +20,7 @@ mod output;
 mod plain;
 mod programs;
 mod ramp;
+mod relative;
 mod report;
 mod run;
 mod run_file;
