@@ -84,12 +84,14 @@ pub(crate) struct LoadTest {
     requests: Vec<(String, Vec<Request>)>,
     /// `metric: [expression, …]`, as both write it.
     thresholds: Map<String, Value>,
+    /// Where ours writes a metric in another way: k6's, and ours.
+    renamed: Option<(String, String)>,
 }
 
 impl LoadTest {
     /// A scenario of that name, with the keys that both know, and what an iteration of it requests.
     pub(crate) fn new(name: &str, scenario: Value, requests: &[Request]) -> LoadTest {
-        let empty = LoadTest { scenarios: Map::new(), requests: Vec::new(), thresholds: Map::new() };
+        let empty = LoadTest { scenarios: Map::new(), requests: Vec::new(), thresholds: Map::new(), renamed: None };
         // Thresholds that always hold: so both say how often it happened.
         let counters = ["iterations", "dropped_iterations", "http_reqs"];
         let test = empty.with(name, scenario, requests);
@@ -108,6 +110,12 @@ impl LoadTest {
         let all = self.thresholds.entry(metric).or_insert_with(|| json!([]));
         all.as_array_mut().unwrap().push(expression);
         self
+    }
+
+    /// A threshold whose metric ours writes in another way, or in the same.
+    pub(crate) fn limit_as(mut self, k6: &str, ours: &str, expression: &str) -> LoadTest {
+        self.renamed = (k6 != ours).then(|| (k6.to_owned(), ours.to_owned()));
+        self.limit(k6, json!(expression))
     }
 
     fn script(&self, url: &str) -> String {
@@ -156,7 +164,12 @@ impl LoadTest {
             };
             steps.insert(scenario.clone(), requests.iter().map(step).collect());
         }
-        let file = json!({"scenarios": self.scenarios, "steps": steps, "thresholds": self.thresholds});
+        let mut thresholds = self.thresholds.clone();
+        if let Some((k6, ours)) = &self.renamed {
+            let limits = thresholds.remove(k6).unwrap();
+            thresholds.insert(ours.clone(), limits);
+        }
+        let file = json!({"scenarios": self.scenarios, "steps": steps, "thresholds": thresholds});
         toml::to_string(&file).unwrap()
     }
 }
