@@ -164,8 +164,7 @@ fn a_ramp_down_lets_iterations_end_or_cuts_them_off() {
     for (grace, completed) in [("100ms", 2), ("900ms", 4)] {
         let stages = json!([{"duration": "1s", "target": 2}, {"duration": "0s", "target": 0},
                             {"duration": "1500ms", "target": 0}]);
-        let ramping =
-            json!({"executor": "ramping-vus", "startVUs": 2, "stages": stages, "gracefulRampDown": grace});
+        let ramping = json!({"executor": "ramping-vus", "startVUs": 2, "stages": stages, "gracefulRampDown": grace});
         let pair = tools.run(&LoadTest::new("a", ramping, &[after(700)]));
         pair.ended(0);
         counts(&pair, 4, completed, 0);

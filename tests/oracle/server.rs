@@ -79,11 +79,7 @@ async fn serve(listener: tokio::net::TcpListener, log: Log, began: Instant) {
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    log: Log,
-    began: Instant,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, log: Log, began: Instant) -> Result<Response<Full<Bytes>>, Infallible> {
     let came = began.elapsed();
     let query = request.uri().query().unwrap_or_default();
     let fields: Vec<(&str, &str)> = query.split('&').filter_map(|field| field.split_once('=')).collect();

@@ -100,10 +100,17 @@ const DIFFERENT: &[Difference] = &[
     // What is not kept apart cannot be limited: statuses have counts, no durations; checks belong to the run.
     ("http_req_duration{status:200}", "", "max>0", Kept, Refused),
     ("checks{scenario:a}", "", "rate>0", Kept, Refused),
-    ("vus_max", "", "value>0", Kept, Refused),
+    // In k6 a gauge that is read once a second, so that of a shorter run may be none at all: and that is kept.
+    ("vus_max", "", "value>=0", Kept, Refused),
     // k6's tag `name` is our step.
     ("http_reqs{name:moved}", "http_reqs{step:moved}", "count==16", Kept, Kept),
-    ("http_req_duration{name:broken}", "http_req_duration{step:broken,expected_response:false}", "min<60", Crossed, Crossed),
+    (
+        "http_req_duration{name:broken}",
+        "http_req_duration{step:broken,expected_response:false}",
+        "min<60",
+        Crossed,
+        Crossed,
+    ),
 ];
 
 fn load() -> LoadTest {

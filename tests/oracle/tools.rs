@@ -307,7 +307,13 @@ impl Pair {
     pub(crate) fn ended(&self, code: i32) {
         assert_eq!(self.k6.code, Some(code), "k6: {}", self.k6.stderr);
         let busy = code == 0 && self.ours.code == Some(121) && self.ours.document["generator"]["valid"] == json!(false);
-        assert!(busy || self.ours.code == Some(code), "{:?} {} {:#}", self.ours.code, self.ours.stderr, self.ours.document);
+        assert!(
+            busy || self.ours.code == Some(code),
+            "{:?} {} {:#}",
+            self.ours.code,
+            self.ours.stderr,
+            self.ours.document
+        );
     }
 }
 
