@@ -75,7 +75,7 @@ fn failures_without_a_threshold_fail_no_run() {
     let Some(tools) = Tools::get() else { return };
     let once = json!({"executor": "per-vu-iterations", "iterations": 2});
     let broken = Request { status: 500, check: Some(200), ..after(20) };
-    let test = LoadTest::new("a", once.clone(), &[after(20), Request { name: "two", ..broken.clone() }]);
+    let test = LoadTest::new("a", once.clone(), &[after(20), Request { name: "two", ..broken }]);
     tools.run(&test).ended(0);
     // Difference on purpose: where nothing at all was completed, there is nothing to pass.
     let pair = tools.run(&LoadTest::new("a", once, &[broken]));

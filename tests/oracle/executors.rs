@@ -12,7 +12,7 @@ pub(crate) const NEAR: f64 = 120.0;
 
 /// When requests of a scenario came, in ms since the first one of all.
 pub(crate) fn offsets(ran: &Ran, scenario: &str) -> Vec<f64> {
-    let first = ran.seen.first().map_or(0.0, |seen| ms(seen));
+    let first = ran.seen.first().map_or(0.0, ms);
     ran.seen.iter().filter(|seen| seen.scenario == scenario).map(|seen| ms(seen) - first).collect()
 }
 
