@@ -22,9 +22,9 @@ fn totals(pair: &Pair) -> [(usize, u64); 2] {
 }
 
 /// Arrivals came when they were due: in ours exactly these. Named fault of k6: what is due at the very end races with
-/// the end, so the last of these, or one more, is there or not. Nine of ten are within a third of the 50 ms that are
-/// the common interval here: late ones are those of a busy machine, and an arrival too many or too few would move all
-/// that follow.
+/// the end, so the last of these, or one more, is there or not. All may be early by what the mark was late, but by less
+/// than the 50 ms that are the common interval here; beside that, nine of ten are within a third of the interval: late
+/// ones are those of a busy machine, and an arrival too many or too few would move all that follow.
 #[track_caller]
 fn on_time(pair: &Pair, due: &[f64], beyond: bool) {
     let [mut k6, mut ours] = pair.each(|ran| offsets(ran, "a"));
@@ -34,8 +34,12 @@ fn on_time(pair: &Pair, due: &[f64], beyond: bool) {
     k6.truncate(sure);
     ours.truncate(sure);
     for (tool, came) in [("k6", &k6), ("connect-bench", &ours)] {
-        let near = came.iter().zip(due).filter(|(came, due)| (*came - *due).abs() < 50.0 / 3.0).count();
-        assert!(near * 10 >= sure * 9, "{tool}: {near} of {} on time: {came:?}", due.len());
+        let mut late: Vec<f64> = came.iter().zip(due).map(|(came, due)| came - due).collect();
+        late.sort_by(f64::total_cmp);
+        let all = late[sure / 2];
+        assert!(all.abs() < 40.0, "{tool}: all are {all} ms late: {came:?}");
+        let near = late.iter().filter(|late| (*late - all).abs() < 50.0 / 3.0).count();
+        assert!(near * 10 >= sure * 9, "{tool}: {near} of {sure} on time: {came:?}");
     }
     agree("arrivals", [k6, ours]);
 }
