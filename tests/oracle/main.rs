@@ -6,7 +6,6 @@
 //! `target/tmp`, once; where it cannot be had the tests say so and pass, but with `CI` set they fail.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
-#![expect(clippy::print_stderr, reason = "a test that skips says why")]
 
 mod codes;
 mod executors;
