@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::executors::{agree, offsets};
-use crate::tools::{LoadTest, Pair, Tools, after};
+use crate::tools::{LoadTest, Pair, after, attempts};
 
 /// An arrival-rate scenario, and beside it a single request at the very start that the arrivals are timed by: so an
 /// executor whose first arrival is one interval late is found out.
@@ -46,80 +46,85 @@ fn on_time(pair: &Pair, due: &[f64], beyond: bool) {
 
 #[test]
 fn a_constant_arrival_rate() {
-    let Some(tools) = Tools::get() else { return };
-    let constant = json!({"executor": "constant-arrival-rate", "rate": 1200, "timeUnit": "1m", "duration": "3s",
+    attempts(|tools| {
+        let constant = json!({"executor": "constant-arrival-rate", "rate": 1200, "timeUnit": "1m", "duration": "3s",
                           "preAllocatedVUs": 10});
-    let pair = tools.run(&timed(constant, 20));
-    pair.ended(0);
-    // At a constant rate ours has those below the end, which are exactly rate times duration; k6 mostly has 61.
-    let due: Vec<f64> = (0..60).map(|at| f64::from(at) * 50.0).collect();
-    on_time(&pair, &due, true);
-    let [k6, ours] = totals(&pair);
-    assert_eq!((k6.1, ours), (0, (60, 0)));
+        let pair = tools.run(&timed(constant, 20));
+        pair.ended(0);
+        // At a constant rate ours has those below the end, which are exactly rate times duration; k6 mostly has 61.
+        let due: Vec<f64> = (0..60).map(|at| f64::from(at) * 50.0).collect();
+        on_time(&pair, &due, true);
+        let [k6, ours] = totals(&pair);
+        assert_eq!((k6.1, ours), (0, (60, 0)));
+    });
 }
 
 #[test]
 fn a_ramping_arrival_rate() {
-    let Some(tools) = Tools::get() else { return };
-    let stages = json!([{"duration": "2s", "target": 20}, {"duration": "1s", "target": 20},
+    attempts(|tools| {
+        let stages = json!([{"duration": "2s", "target": 20}, {"duration": "1s", "target": 20},
                         {"duration": "1s", "target": 0}]);
-    let ramping = json!({"executor": "ramping-arrival-rate", "stages": stages, "preAllocatedVUs": 10});
-    let pair = tools.run(&timed(ramping, 20));
-    pair.ended(0);
-    // Where the integral of the rate is n: 5t² up to 20, then 20 per second, then 50 - 10(4 - t)².
-    let due = |n: u32| match f64::from(n) {
-        n if n <= 20.0 => (n / 5.0).sqrt(),
-        n if n <= 40.0 => 1.0 + n / 20.0,
-        n => 4.0 - ((50.0 - n) / 10.0).sqrt(),
-    };
-    let due: Vec<f64> = (1..=50).map(|n| due(n) * 1e3).collect();
-    on_time(&pair, &due, false);
-    let [k6, ours] = totals(&pair);
-    assert_eq!((k6.1, ours), (0, (50, 0)));
+        let ramping = json!({"executor": "ramping-arrival-rate", "stages": stages, "preAllocatedVUs": 10});
+        let pair = tools.run(&timed(ramping, 20));
+        pair.ended(0);
+        // Where the integral of the rate is n: 5t² up to 20, then 20 per second, then 50 - 10(4 - t)².
+        let due = |n: u32| match f64::from(n) {
+            n if n <= 20.0 => (n / 5.0).sqrt(),
+            n if n <= 40.0 => 1.0 + n / 20.0,
+            n => 4.0 - ((50.0 - n) / 10.0).sqrt(),
+        };
+        let due: Vec<f64> = (1..=50).map(|n| due(n) * 1e3).collect();
+        on_time(&pair, &due, false);
+        let [k6, ours] = totals(&pair);
+        assert_eq!((k6.1, ours), (0, (50, 0)));
+    });
 }
 
 #[test]
 fn a_ramp_of_arrivals_that_begins_high_and_jumps() {
-    let Some(tools) = Tools::get() else { return };
-    let stages = json!([{"duration": "1s", "target": 10}, {"duration": "0s", "target": 20},
+    attempts(|tools| {
+        let stages = json!([{"duration": "1s", "target": 10}, {"duration": "0s", "target": 20},
                         {"duration": "1050ms", "target": 20}]);
-    let ramping = json!({"executor": "ramping-arrival-rate", "startRate": 10, "stages": stages,
+        let ramping = json!({"executor": "ramping-arrival-rate", "startRate": 10, "stages": stages,
                          "preAllocatedVUs": 10});
-    let pair = tools.run(&timed(ramping, 20));
-    pair.ended(0);
-    // Not at 0, as at a constant rate, but when the first whole arrival is due.
-    let level = (1..=10).map(|n| f64::from(n) * 100.0);
-    let due: Vec<f64> = level.chain((1..=21).map(|n| 1e3 + f64::from(n) * 50.0)).collect();
-    on_time(&pair, &due, false);
-    let [k6, ours] = totals(&pair);
-    assert_eq!((k6.1, ours), (0, (31, 0)));
+        let pair = tools.run(&timed(ramping, 20));
+        pair.ended(0);
+        // Not at 0, as at a constant rate, but when the first whole arrival is due.
+        let level = (1..=10).map(|n| f64::from(n) * 100.0);
+        let due: Vec<f64> = level.chain((1..=21).map(|n| 1e3 + f64::from(n) * 50.0)).collect();
+        on_time(&pair, &due, false);
+        let [k6, ours] = totals(&pair);
+        assert_eq!((k6.1, ours), (0, (31, 0)));
+    });
 }
 
 #[test]
 fn arrivals_without_a_free_vu_are_dropped() {
-    let Some(tools) = Tools::get() else { return };
-    // Two VUs are free again 475 ms after an arrival: of every ten arrivals two begin.
-    let constant = json!({"executor": "constant-arrival-rate", "rate": 20, "duration": "2s", "preAllocatedVUs": 2});
-    let pair = tools.run(&timed(constant, 475));
-    pair.ended(0);
-    let [(k6, k6_dropped), (ours, dropped)] = totals(&pair);
-    assert_eq!(ours as u64 + dropped, 40);
-    // With the one at the very end, which finds a VU.
-    assert!([40, 41].contains(&(k6 as u64 + k6_dropped)), "{k6} begun, {k6_dropped} dropped");
-    // Where a VU comes back late on a busy machine, its arrival is the next one: one less at most.
-    assert!((7..=8).contains(&ours) && (7..=9).contains(&k6), "{ours} {k6}");
+    attempts(|tools| {
+        // Two VUs are free again 475 ms after an arrival: of every ten arrivals two begin.
+        let constant = json!({"executor": "constant-arrival-rate", "rate": 20, "duration": "2s", "preAllocatedVUs": 2});
+        let pair = tools.run(&timed(constant, 475));
+        pair.ended(0);
+        let [(k6, k6_dropped), (ours, dropped)] = totals(&pair);
+        assert_eq!(ours as u64 + dropped, 40);
+        // With the one at the very end, which finds a VU.
+        assert!([40, 41].contains(&(k6 as u64 + k6_dropped)), "{k6} begun, {k6_dropped} dropped");
+        // Where a VU comes back late on a busy machine, its arrival is the next one: one less at most.
+        assert!((7..=8).contains(&ours) && (7..=9).contains(&k6), "{ours} {k6}");
+    });
 }
 
 #[test]
 fn vus_are_added_up_to_the_most() {
-    let Some(tools) = Tools::get() else { return };
-    let constant = json!({"executor": "constant-arrival-rate", "rate": 10, "duration": "2s", "preAllocatedVUs": 1,
+    attempts(|tools| {
+        let constant = json!({"executor": "constant-arrival-rate", "rate": 10, "duration": "2s", "preAllocatedVUs": 1,
                           "maxVUs": 6});
-    let pair = tools.run(&timed(constant, 350));
-    pair.ended(0);
-    let [(k6, k6_dropped), ours] = totals(&pair);
-    // Difference on purpose: k6 loses the arrivals that come while it initialises a VU that it lacks; with us the new
-    // VU takes the arrival that it was made for.
-    assert_eq!(ours, (20, 0));
-    assert!(k6_dropped >= 1 && [20, 21].contains(&(k6 as u64 + k6_dropped)), "{k6} begun, {k6_dropped} dropped");
+        let pair = tools.run(&timed(constant, 350));
+        pair.ended(0);
+        let [(k6, k6_dropped), ours] = totals(&pair);
+        // Difference on purpose: k6 loses the arrivals that come while it initialises a VU that it lacks; with us the new
+        // VU takes the arrival that it was made for.
+        assert_eq!(ours, (20, 0));
+        assert!(k6_dropped >= 1 && [20, 21].contains(&(k6 as u64 + k6_dropped)), "{k6} begun, {k6_dropped} dropped");
+    });
 }
