@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::reader::{Fields, Value};
 use crate::threshold::Limit;
 
-const KEYS: [&str; 5] = ["threshold", "abortOnFail", "delayAbortEval", "window", "after"];
+pub(super) const KEYS: [&str; 5] = ["threshold", "abortOnFail", "delayAbortEval", "window", "after"];
 
 /// Reads all limits.
 pub(super) fn read(top: &Fields<'_>) -> Vec<Limit> {
