@@ -7,8 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::duration;
 
+mod connection;
 mod sandbox;
 
+pub use connection::ConnectionArgs;
 pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -214,6 +216,9 @@ pub struct RunArgs {
     /// How the load is made.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// How connections are made.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// Where results go.
     #[command(flatten)]
     pub output: OutputArgs,

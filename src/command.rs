@@ -11,6 +11,7 @@ mod baselines;
 mod check;
 mod child;
 mod cleanup;
+mod connection;
 mod drive;
 mod failure;
 mod load;

@@ -18,7 +18,7 @@ use crate::histogram::Latency;
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
 use crate::stats::Interval;
-use crate::summary::{Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
+use crate::summary::{Connections, Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
 use crate::threshold::Verdict;
 use crate::window::Counts;
 use steps::{CheckDocument, SeriesDocument};
@@ -117,6 +117,8 @@ pub struct LoadDocument {
     pub open_model: Option<OpenDocument>,
     /// What became of the thresholds.
     pub thresholds: Vec<Verdict>,
+    /// The connections of the whole run.
+    pub connections: Connections,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
 }
@@ -285,6 +287,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         run_dir: run_dir.display().to_string(),
         open_model: OpenDocument::of(summary),
         thresholds: summary.thresholds.clone(),
+        connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
     }
 }
