@@ -15,6 +15,19 @@ const FULL: &str = r#"
 warmUp = "1s"
 env = { item = "AAPL" }
 
+[connection]
+http2 = "prior-knowledge"
+noConnectionReuse = false
+noVUConnectionReuse = true
+tlsResumption = true
+tlsVersion = "1.3"
+dns = { ttl = "inf", select = "first", policy = "any" }
+hosts = { "*.a.example" = "10.0.0.1" }
+localIPs = "127.0.0.2/31"
+proxy = "none"
+acceptEncoding = "gzip"
+discardResponseBodies = false
+
 [data.stocks]
 file = "tickers.csv"
 order = "unique"
@@ -290,15 +303,20 @@ fn elsewhere(reader: &str) -> bool {
     faults.all(|fault| gone.iter().any(|what| fault.contains(what)))
 }
 
+/// A file of one scenario,
+fn scenario(keys: &str) -> String {
+    format!("[scenarios.a]\n{keys}\n")
+}
+
+/// and one of one step.
+fn step(keys: &str) -> String {
+    let scenario = scenario("executor = \"per-vu-iterations\"\nexec = \"b\"");
+    format!("{scenario}[[steps.b]]\nname = \"c\"\nget = \"/\"\n{keys}\n")
+}
+
 #[test]
 fn a_table_of_wrong_files() {
     let both = Both::new();
-    let scenario = |keys: &str| format!("[scenarios.a]\n{keys}\n");
-    let step = |keys: &str| {
-        format!(
-            "[scenarios.a]\nexecutor = \"per-vu-iterations\"\nexec = \"b\"\n[[steps.b]]\nname = \"c\"\nget = \"/\"\n{keys}\n"
-        )
-    };
     assert_eq!(both.faults(&scenario("executor = \"per-vu-iterations\"")), [None, None]);
     assert_eq!(both.faults(&step("")), [None, None]);
     let wrong = [
@@ -361,6 +379,15 @@ fn a_table_of_wrong_files() {
         step("headers = { accept = [] }"),
         step("steps = 1"),
     ];
+    let connection = |keys: &str| scenario("executor = \"per-vu-iterations\"") + "[connection]\n" + keys;
+    let wrong = wrong.into_iter().chain([
+        connection("http2 = true"),
+        connection("tlsVersion = \"1.1\""),
+        connection("noConnectionReuse = true\nnoVUConnectionReuse = true"),
+        connection("dns = { polcy = \"any\" }"),
+        connection("dns = { ttl = \"soon\" }"),
+        connection("localIps = \"::1\""),
+    ]);
     for text in wrong {
         let [reader, schema] = both.faults(&text);
         assert!(reader.is_some() && schema.is_some(), "{text}\nreader: {reader:?}\nschema: {schema:?}");

@@ -1,14 +1,16 @@
 //! The JSON Schema of scenario files (draft 2020-12), for editors: what keys there are, what each is, and what it must be.
 //!
 //! Keys and names are those of the tables that the reader goes by. What takes more than one value to see stays with the
-//! reader: names that must exist, sums, variables, files. The schema refuses nothing that the reader takes.
+//! reader: names that must exist, sums, variables, files. The schema refuses nothing that the reader
+//! takes, but names of `[connection]` in other than their usual letters (`AUTO`).
 
 use serde_json::{Map, Value, json};
 
 use super::exec::MOST_WEIGHT;
 use super::executor::{COMMON, MOST, NAMES, SPACINGS, STAGE, keys, needed};
 use super::steps::{self, BUILT_IN};
-use super::{TOP, limit};
+use super::{TOP, connection, limit};
+use crate::connection_options::{HTTP2S, POLICIES, SELECTS, TLS_VERSIONS};
 use crate::metric::METRICS;
 
 /// What [`crate::units::duration`] reads, up to a year.
@@ -24,6 +26,7 @@ pub fn schema() -> Value {
         "warmUp" => duration("At the start, kept apart from the figures"),
         "scenarios" => scenarios(),
         "thresholds" => thresholds(),
+        "connection" => connection(),
         "env" => texts("${env.NAME} in the steps of all scenarios"),
         "steps" => steps::schema::lists(),
         "data" => steps::schema::data(),
@@ -152,6 +155,40 @@ fn stages() -> Value {
     });
     stage["required"] = json!(STAGE);
     json!({"type": "array", "minItems": 1, "items": stage})
+}
+
+fn connection() -> Value {
+    let mut connection = table(&connection::KEYS, |key| match key {
+        "http2" => one_of("HTTP/2; auto: over TLS where the server offers it", &HTTP2S.map(|(name, _)| name)),
+        "noConnectionReuse" => flag("A new connection for each request"),
+        "noVUConnectionReuse" => flag("A new connection for each iteration"),
+        "tlsResumption" => flag("Whether sessions of TLS are resumed"),
+        "tlsVersion" => one_of("Versions of TLS", &TLS_VERSIONS.map(|(name, _)| name)),
+        "dns" => table(&connection::DNS, |key| match key {
+            "ttl" => {
+                json!({"description": "How long an answer holds: a duration, milliseconds, or inf", "type": "string",
+                            "anyOf": [{"pattern": DURATION}, {"pattern": "^([0-9]+|inf)$"}]})
+            }
+            "select" => one_of("Which of several addresses", &SELECTS.map(|(name, _)| name)),
+            "policy" => one_of("IPv4 and IPv6", &POLICIES.map(|(name, _)| name)),
+            _ => Value::Null,
+        }),
+        "hosts" => json!({
+            "description": "Addresses by name, for what DNS would say: NAME, NAME:PORT or *.NAME to IP or IP:PORT",
+            "type": "object",
+            "additionalProperties": {"type": "string", "pattern": "^\\s*\\[?[0-9A-Fa-f:.]+\\]?(:[0-9]+)?\\s*$"},
+        }),
+        "localIPs" => text("Addresses that connections come from: 10.0.0.5,10.0.0.10-10.0.0.20,10.0.1.0/24"),
+        "proxy" => text("http://HOST:PORT, or none; what the environment says without it"),
+        "acceptEncoding" => text("Codings that are asked for: gzip,br; checks see bodies decoded"),
+        "discardResponseBodies" => flag("Read bodies and keep none"),
+        _ => Value::Null,
+    });
+    connection["description"] = json!("How connections are made; a flag of the command line goes before it");
+    // They say the same, and one of them more.
+    let on = |key: &str| json!({"properties": {key: {"const": true}}, "required": [key]});
+    connection["not"] = json!({"allOf": [on("noConnectionReuse"), on("noVUConnectionReuse")]});
+    connection
 }
 
 fn thresholds() -> Value {
