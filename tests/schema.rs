@@ -315,6 +315,22 @@ fn step(keys: &str) -> String {
 }
 
 #[test]
+fn wrong_options_of_connections() {
+    let both = Both::new();
+    for wrong in [
+        "http2 = true",
+        "tlsVersion = \"1.1\"",
+        "noConnectionReuse = true\nnoVUConnectionReuse = true",
+        "dns = { polcy = \"any\" }",
+        "dns = { ttl = \"soon\" }",
+        "localIps = \"::1\"",
+    ] {
+        let [reader, schema] = both.faults(&(scenario("executor = \"per-vu-iterations\"") + "[connection]\n" + wrong));
+        assert!(reader.is_some() && schema.is_some(), "{wrong}\nreader: {reader:?}\nschema: {schema:?}");
+    }
+}
+
+#[test]
 fn a_table_of_wrong_files() {
     let both = Both::new();
     assert_eq!(both.faults(&scenario("executor = \"per-vu-iterations\"")), [None, None]);
@@ -379,15 +395,6 @@ fn a_table_of_wrong_files() {
         step("headers = { accept = [] }"),
         step("steps = 1"),
     ];
-    let connection = |keys: &str| scenario("executor = \"per-vu-iterations\"") + "[connection]\n" + keys;
-    let wrong = wrong.into_iter().chain([
-        connection("http2 = true"),
-        connection("tlsVersion = \"1.1\""),
-        connection("noConnectionReuse = true\nnoVUConnectionReuse = true"),
-        connection("dns = { polcy = \"any\" }"),
-        connection("dns = { ttl = \"soon\" }"),
-        connection("localIps = \"::1\""),
-    ]);
     for text in wrong {
         let [reader, schema] = both.faults(&text);
         assert!(reader.is_some() && schema.is_some(), "{text}\nreader: {reader:?}\nschema: {schema:?}");
