@@ -323,10 +323,14 @@ pub struct RunFileArgs {
 #[command(after_help = "Exit code 0: `run` would run it; 104: what is wrong is said, with line and column.")]
 pub struct CheckArgs {
     /// The scenario file.
-    pub file: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    pub file: Option<PathBuf>,
     /// Print the plan as one JSON document on stdout.
     #[arg(long)]
     pub json: bool,
+    /// Print the JSON Schema of scenario files, for editors.
+    #[arg(long, conflicts_with_all = ["file", "json"])]
+    pub schema: bool,
 }
 
 /// Arguments of `connect-bench report`.

@@ -289,7 +289,12 @@ fn key(text: &str) -> Result<(&str, Tags), ThresholdFault> {
     let mut tags = Vec::new();
     for tag in inside.split(',').filter(|tag| !tag.trim().is_empty()) {
         let (tag, value) = tag.split_once(':').ok_or_else(fault)?;
-        tags.push((bare(tag), bare(value)));
+        let (tag, mut value) = (bare(tag), bare(value));
+        // k6 writes `::a::b` of a group that scripts and files call `a::b`.
+        if tag == "group" {
+            value = value.trim_start_matches("::").to_owned();
+        }
+        tags.push((tag, value));
     }
     Ok((name.trim(), tags))
 }

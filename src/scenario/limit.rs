@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::reader::{Fields, Value};
 use crate::threshold::Limit;
 
-const KEYS: [&str; 6] = ["threshold", "abortOnFail", "delayAbortEval", "window", "after", "baseline"];
+pub(super) const KEYS: [&str; 6] = ["threshold", "abortOnFail", "delayAbortEval", "window", "after", "baseline"];
 
 /// Reads all limits.
 pub(super) fn read(top: &Fields<'_>) -> Vec<Limit> {

@@ -133,7 +133,7 @@ fn a_table_of_verdicts() {
         ("http_reqs{node:n2}", "count==0", true, Some(0.0)),
         ("http_req_failed", "rate<0.1", true, Some(1.0 / 11.0)),
         ("http_req_failed{scenario:other}", "rate<0.1", false, None),
-        ("http_req_connecting", "max<1", true, Some(0.001)),
+        ("http_req_connecting", "max==0", true, Some(0.0)),
         ("iterations", "count===180", true, Some(180.0)),
         ("iteration_duration", "p(0)>0.9", true, Some(1.0)),
         ("dropped_iterations", "count<40", false, Some(40.0)),
@@ -194,6 +194,14 @@ fn a_tag_that_no_scenario_has_is_a_fault() {
     assert!(scope("http_reqs{step:three}").is_err());
     assert!(scope("http_reqs{colour:red}").is_err());
     assert!(check(&[Limit::new("http_reqs{colour:red}", "count<1")], &plan).is_err());
+}
+
+#[test]
+fn a_group_may_be_written_as_k6_writes_it() {
+    let group = |value: &str| vec![("group".to_owned(), value.to_owned())];
+    assert_eq!(key("http_reqs{group:::a::b}"), Ok(("http_reqs", group("a::b"))));
+    assert_eq!(key("http_reqs{group:a::b}"), Ok(("http_reqs", group("a::b"))));
+    assert_eq!(key("http_reqs{tag:::a}"), Ok(("http_reqs", vec![("tag".to_owned(), "::a".to_owned())])));
 }
 
 #[test]

@@ -52,6 +52,17 @@ async fn check_prints_the_plan_of_every_shipped_file() {
     assert!(bench.runs().is_empty(), "check runs nothing");
 }
 
+#[tokio::test]
+async fn check_prints_the_schema_of_such_files() {
+    let bench = Bench::new();
+    let ended = bench.run(&["check", "--schema"]).await;
+    assert_eq!((ended.code, ended.json()), (Some(0), scenario::schema::schema()));
+    // It is of no file, and no plan.
+    bench.run(&["check", "--schema", "a.toml"]).await.fails(2, &["--schema"]);
+    bench.run(&["check", "--schema", "--json"]).await.fails(2, &["--schema"]);
+    bench.run(&["check"]).await.fails(2, &["<FILE>"]);
+}
+
 /// Those that no other test runs; `reference.toml` and `two-paths.toml` have nothing that these lack.
 #[tokio::test]
 async fn the_shipped_files_run_against_the_sandbox() {
