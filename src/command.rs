@@ -28,6 +28,7 @@ mod sandbox;
 mod session;
 mod signals;
 mod target;
+mod validate;
 mod view;
 
 use failure::Failure;
@@ -45,7 +46,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
-        Command::Capacity(args) => capacity::run(&args),
+        Command::Capacity(args) => in_runtime(capacity::run(&args)),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };
