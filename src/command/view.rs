@@ -130,6 +130,7 @@ impl View {
                 let part = match second.part {
                     Part::WarmUp => "warm-up",
                     Part::Steady => "steady",
+                    Part::Paused => "paused",
                     Part::Stopping => "stopping",
                 };
                 let asked: u32 =

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
+use super::pause::Pauses;
 use super::timer::Timer;
 use super::vu::{Handle, Shared, Vu};
 use super::worker::Programs;
@@ -30,6 +31,7 @@ pub(super) struct Place<D: Dial> {
     pub(super) index: usize,
     pub(super) taken: Taken,
     pub(super) timer: Timer,
+    pub(super) pauses: Pauses,
 }
 
 /// Where a scenario stands on this worker.
@@ -247,6 +249,11 @@ impl<D: Dial> Course<D> {
             handle.leaving.set(true);
             handle.guard.wake();
         }
+    }
+
+    /// Wakes its VUs, to look whether they have to hold any longer.
+    pub(super) fn wake(&self) {
+        self.vus.borrow().iter().for_each(|handle| handle.guard.wake());
     }
 
     /// No further iterations from now on; what was begun is finished within the graceful stop.
