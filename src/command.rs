@@ -11,8 +11,11 @@ mod baselines;
 mod check;
 mod child;
 mod cleanup;
+mod control;
 mod drive;
 mod failure;
+mod keys;
+mod live;
 mod load;
 mod output;
 mod plain;
@@ -41,6 +44,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Run(args) => in_runtime(run_file::run(&args)),
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Control(args) => in_runtime(control::run(&args)),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),

@@ -2,8 +2,9 @@
 //!
 //! What k6 lacks: a time window (`window`), a time that is left out (`after`), the warm-up left out always, and no data
 //! is a failure. Counts and latencies are those from the warm-up on to the end of the graceful stop, because the slowest
-//! requests end there; a counter's `rate` is that of the measured part, up to the end of the schedule. Percentiles are
-//! those of the histograms (three digits, no interpolation). Limits relative to a baseline are the gate's.
+//! requests end there, and in the pauses that somebody asked for; a counter's `rate` is that of the measured part, up to
+//! the end of the schedule. Percentiles are those of the histograms (three digits, no interpolation). Limits relative to a
+//! baseline are the gate's.
 
 mod expression;
 mod judge;

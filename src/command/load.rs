@@ -8,6 +8,7 @@ use anyhow::anyhow;
 
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
@@ -49,7 +50,9 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     expect_scenarios(&thresholds)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
     let vus = vus(args, &aim)?;
     check_files(vus)?;
     let place = Place::new("load", &args.run.output);
@@ -94,6 +97,7 @@ pub(super) async fn conclude(
     summary.left_behind = left;
     summary.api_requests_sent += session.further_requests();
     log.summary(&summary, view);
+    signals.live.ended(&summary.state);
     view.finish();
     Ok(summary)
 }

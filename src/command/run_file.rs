@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::load::{conclude, deliver, thresholds};
 use super::output;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
@@ -33,7 +34,9 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
         load_test.thresholds.push(limit);
     }
     check_files(load_test.max_vus())?;
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
         let error = anyhow!("a plain URL cannot be published to; add --no-publish to leave those scenarios out");

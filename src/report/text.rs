@@ -1,5 +1,6 @@
 //! The result as people read it in a terminal: the verdict first, one screen, units said.
 
+mod control;
 mod load;
 mod model;
 mod ramp;
