@@ -44,7 +44,7 @@ impl Key {
 /// The keys of the terminal.
 pub(super) struct Keys {
     input: AsyncFd<Stdin>,
-    terminal: Arc<Terminal<Stdin>>,
+    terminal: Held<Stdin>,
     /// The terminal is gone.
     closed: bool,
 }
@@ -55,22 +55,22 @@ impl Keys {
         if !is_foreground(&stdin()) || tcgetattr(stdin()).is_err() {
             return None;
         }
-        let terminal = Arc::new(Terminal::new(stdin()));
+        let terminal = Held(Arc::new(Terminal::new(stdin(), is_foreground)));
         #[expect(deprecated, reason = "its successor is unsafe; stdin is never replaced")]
         let input = AsyncFd::new(stdin()).ok()?;
         // Until the end of the process: a signal that somebody listens to no longer does what it did by itself.
-        tokio::spawn(job_control(terminal.clone()));
+        tokio::spawn(job_control(terminal.0.clone()));
         Some(Keys { input, terminal, closed: false })
     }
 
     /// Takes the terminal: keys come one by one and are not shown.
     pub(super) fn begin(&self) {
-        self.terminal.want(true);
+        self.terminal.0.want(true);
     }
 
     /// Gives it back.
     pub(super) fn end(&self) {
-        self.terminal.want(false);
+        self.terminal.0.want(false);
     }
 
     /// Waits for the next key that means something. Can be dropped and called again.
@@ -100,20 +100,25 @@ impl Keys {
     }
 }
 
-impl Drop for Keys {
+/// A terminal that is given back when this goes, also by a panic.
+struct Held<T: AsFd>(Arc<Terminal<T>>);
+
+impl<T: AsFd> Drop for Held<T> {
     fn drop(&mut self) {
-        self.end();
+        self.0.want(false);
     }
 }
 
 /// Whether this process may use that terminal, if it is one.
-fn is_foreground(terminal: impl AsFd) -> bool {
+fn is_foreground(terminal: &Stdin) -> bool {
     tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp())
 }
 
 /// A terminal, and how it was.
 struct Terminal<T> {
     of: T,
+    /// Whether it may be changed now.
+    is_ours: fn(&T) -> bool,
     state: Mutex<Taken>,
 }
 
@@ -125,8 +130,8 @@ struct Taken {
 }
 
 impl<T: AsFd> Terminal<T> {
-    fn new(of: T) -> Terminal<T> {
-        Terminal { of, state: Mutex::default() }
+    fn new(of: T, is_ours: fn(&T) -> bool) -> Terminal<T> {
+        Terminal { of, is_ours, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, Taken> {
@@ -145,7 +150,7 @@ impl<T: AsFd> Terminal<T> {
     /// Takes it, if it is wanted and not taken, and this process is in its foreground.
     fn take(&self) {
         let mut state = self.state();
-        if !state.wanted || state.before.is_some() || !is_foreground(&self.of) {
+        if !state.wanted || state.before.is_some() || !(self.is_ours)(&self.of) {
             return;
         }
         let Ok(before) = tcgetattr(&self.of) else { return };
@@ -158,7 +163,7 @@ impl<T: AsFd> Terminal<T> {
     fn give_back(&self) {
         let mut state = self.state();
         if let Some(before) = state.before.take()
-            && is_foreground(&self.of)
+            && (self.is_ours)(&self.of)
         {
             // What was typed for us is not for the shell; a terminal that is gone needs nothing.
             let _ = tcsetattr(&self.of, OptionalActions::Flush, &before);
@@ -227,7 +232,30 @@ fn parent_of(_process: Pid) -> Option<Pid> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::pty::{OpenptFlags, openpt};
+
     use super::*;
+
+    #[test]
+    fn the_terminal_is_as_it_was_after_a_panic() {
+        let modes = |of: &std::os::fd::OwnedFd| tcgetattr(of).unwrap().local_modes;
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let pseudo = openpt(flags).unwrap();
+        let before = modes(&pseudo);
+        assert!(before.contains(LocalModes::ICANON | LocalModes::ECHO));
+        let terminal = Arc::new(Terminal::new(pseudo, |_| true));
+        let held = Held(terminal.clone());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            held.0.want(true);
+            assert_eq!(modes(&held.0.of), before - (LocalModes::ICANON | LocalModes::ECHO), "keys come one by one");
+            assert!(modes(&held.0.of).contains(LocalModes::ICANON), "this is meant to fail");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(modes(&terminal.of), before);
+        // Given back, it stays so until it is wanted again.
+        terminal.take();
+        assert_eq!(modes(&terminal.of), before);
+    }
 
     #[test]
     fn keys_and_what_is_none() {

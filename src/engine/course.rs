@@ -42,6 +42,8 @@ pub(super) struct Course<D: Dial> {
     pub(super) idle: RefCell<Vec<Rc<Handle>>>,
     /// Those that run or are still finishing, in the order of their start.
     vus: RefCell<Vec<Rc<Handle>>>,
+    /// Somebody else says how many VUs there are: the executor has no say any more.
+    ordered: Cell<bool>,
     /// How many VUs were ever started: numbers them.
     started: Cell<u32>,
     /// When no further iteration begins.
@@ -62,6 +64,7 @@ impl<D: Dial> Course<D> {
             scenario,
             idle: RefCell::default(),
             vus: RefCell::default(),
+            ordered: Cell::new(false),
             started: Cell::new(0),
             ends: Cell::new(place.shared.start + executor.start_time() + length),
             cut_off: Cell::new(None),
@@ -160,6 +163,17 @@ impl<D: Dial> Course<D> {
         if let Executor::PerVuIterations { iterations, .. } = self.executor() {
             self.dropped(iterations.saturating_sub(handle.begun.get()), false);
         }
+    }
+
+    /// Brings this worker's VUs to its share of `total`, whatever the executor says from now on.
+    pub(super) fn order(self: &Rc<Self>, total: u32, over: Duration) {
+        self.ordered.set(true);
+        self.set(self.share(total), Instant::now().max(self.begins()), over);
+    }
+
+    /// Whether somebody else than the executor says how many VUs there are.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.ordered.get()
     }
 
     /// Brings this worker's VUs to `wanted`. New ones start from `from` on, evenly over a time; those that go may

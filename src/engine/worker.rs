@@ -111,7 +111,7 @@ pub async fn run<D: Dial>(task: Task<D>) {
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Order::SetVus { scenario, vus, over }) => crew.set(scenario, vus, over),
+                Some(Order::SetVus { scenario, vus, over }) => crew.courses[scenario].order(vus, over),
                 Some(Order::Pause) => crew.place.pauses.begin(Instant::now()),
                 Some(Order::Resume) => crew.resume(),
                 Some(Order::Stop) => crew.courses.iter().for_each(|course| course.stop(Instant::now())),
@@ -140,12 +140,6 @@ struct Crew<D: Dial> {
 }
 
 impl<D: Dial> Crew<D> {
-    /// Brings the scenario to this worker's share of `total` VUs.
-    fn set(&self, scenario: usize, total: u32, over: Duration) {
-        let course = &self.courses[scenario];
-        course.set(course.share(total), Instant::now().max(course.begins()), over);
-    }
-
     /// Lets those go on who hold.
     fn resume(&self) {
         self.place.pauses.end(Instant::now());

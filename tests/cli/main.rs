@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod contract;
+mod control;
 mod death;
 mod disk;
 mod exact;
@@ -14,4 +15,5 @@ mod servers;
 mod signals;
 mod support;
 mod targets;
+mod terminal;
 mod urls;

@@ -9,7 +9,7 @@ use connect_bench::plan::{Executor, Plan, Spacing};
 use connect_bench::window::{Part, Window};
 use tokio::time::sleep_until;
 
-use super::support::{Pipe, after, client, fetches, in_virtual_time, plan, total};
+use super::support::{Pipe, after, client, collect, fetches, in_virtual_time, plan, total};
 
 /// Runs a plan and gives orders, each at its time, ms since the start of the run.
 fn steered(plan: Plan, latency_ms: u64, orders: &[(u64, Order)]) -> Vec<(Part, Window)> {
@@ -156,6 +156,25 @@ fn vus_that_come_in_a_pause_hold_and_those_that_go_leave() {
     assert_eq!(completed[7..10], [70, 70, 70]);
     // 21 rounds of ten, and then 40 of seven.
     assert_eq!(total(&seconds).series[0].requests.completed, 21 * 10 + 40 * 7);
+}
+
+#[test]
+fn an_order_that_comes_before_the_executor_has_begun_is_not_undone_by_it() {
+    // The first one is there before the workers are.
+    let before = in_virtual_time(async {
+        let pipes = vec![Pipe::new(|_| after(100, "x")); 2];
+        let mut run = Run::start_local(Arc::new(plan(10, 5, 2)), pipes, &client, &fetches());
+        run.order(vus(15));
+        collect(&mut run).await
+    });
+    assert!(before[..5].iter().all(|(_, window)| window.scenarios[0].vus == 15));
+    assert_eq!(total(&before).series[0].requests.completed, 15 * 50);
+    // And in the middle of the start of the others.
+    let mut slow = plan(10, 5, 2);
+    let (start_time, duration, start_over) = (Duration::ZERO, Duration::from_secs(5), Duration::from_secs(1));
+    slow.scenarios[0].executor = Executor::ConstantVus { vus: 10, start_time, duration, start_over };
+    let seconds = steered(slow, 100, &[(450, vus(15)), (480, vus(6)), (700, vus(12))]);
+    assert!(seconds[1..5].iter().all(|(_, window)| window.scenarios[0].vus == 12), "{}", parts(&seconds));
 }
 
 #[test]
