@@ -8,8 +8,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::{duration, loopback};
 
+mod capacity;
+mod connection;
 mod sandbox;
 
+pub use capacity::{CapacityArgs, DemandArgs};
+pub use connection::ConnectionArgs;
 pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -50,6 +54,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Pause, resume or stop a run that is on, change its VUs, or ask how it goes.
     Control(ControlArgs),
+    /// What to buy: users, nodes, cost and headroom, from a ramp.
+    Capacity(CapacityArgs),
     /// Remove from the server what killed runs left on it.
     Cleanup(CleanupArgs),
     /// Posit's documented load-test results.
@@ -229,6 +235,9 @@ pub struct RunArgs {
     /// Control while it is on.
     #[command(flatten)]
     pub live: LiveArgs,
+    /// How connections are made.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// Where results go.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -8,9 +8,11 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 mod baselines;
+mod capacity;
 mod check;
 mod child;
 mod cleanup;
+mod connection;
 mod control;
 mod drive;
 mod failure;
@@ -46,6 +48,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Report(args) => report::run(&args),
         Command::Control(args) => in_runtime(control::run(&args)),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

@@ -2,11 +2,13 @@
 //!
 //! Made from windows, live or from a run directory: the same code, the same result. Knows no clock and no runtime.
 
+mod connections;
 mod control;
 mod figures;
 mod open;
 mod steps;
 
+pub use connections::Connections;
 pub use control::{ControlEvent, Controlled, Origin};
 pub use figures::{Figures, NodeFigures, PublishFigures};
 pub use open::OpenFigures;

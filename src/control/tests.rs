@@ -70,6 +70,7 @@ fn plan(scenarios: &[(&str, Executor)]) -> Arc<Plan> {
         reset_cookies: false,
         http1_engine: crate::plan::Http1Engine::Own,
         kernel_timestamps: false,
+        connection: crate::connection_options::ConnectionOptions::default(),
     };
     Arc::new(Plan {
         schema: crate::plan::SCHEMA,

@@ -3,12 +3,14 @@
 //! Stable from the first release: fields are added, never renamed or removed. `schemas/` has their JSON Schemas, and a
 //! test holds real output against them. A figure without data is `null`, never zero.
 
+mod capacity;
 mod latency;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use capacity::{CapacityDocument, capacity};
 pub use latency::LatencyDocument;
 use serde::Serialize;
 
@@ -18,7 +20,7 @@ use crate::histogram::Latency;
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
 use crate::stats::Interval;
-use crate::summary::{Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
+use crate::summary::{Connections, Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
 use crate::threshold::Verdict;
 use crate::window::Counts;
 use steps::{CheckDocument, SeriesDocument};
@@ -123,6 +125,8 @@ pub struct LoadDocument {
     pub control: Vec<ControlDocument>,
     /// Time that lay in pauses, in whole seconds of which no figure is made.
     pub paused_s: f64,
+    /// The connections of the whole run.
+    pub connections: Connections,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
 }
@@ -293,6 +297,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         thresholds: summary.thresholds.clone(),
         control: control::events(summary),
         paused_s: summary.paused_ns as f64 / 1e9,
+        connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
     }
 }
