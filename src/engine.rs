@@ -6,6 +6,7 @@ pub mod fetch;
 mod open;
 pub mod program;
 pub mod run;
+mod socket;
 mod timer;
 mod vu;
 pub mod worker;

@@ -7,6 +7,7 @@
 mod body;
 mod judge;
 mod request;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -25,8 +26,9 @@ use url::Url;
 
 use self::judge::Judge;
 use self::request::{Draft, redirected};
+use self::talk::{Talk, Talking};
 use self::text::{Names, Text, Values};
-use crate::engine::program::{Action, Exchange, Expect, Notes, Outcome, Program, SeriesId};
+use crate::engine::program::{Action, Exchange, Expect, Heard, Notes, Outcome, Program, SeriesId};
 use crate::outcome::Ended;
 use crate::plan::StepsPlan;
 use crate::scenario::data::{DataSet, Order};
@@ -106,6 +108,8 @@ struct Compiled {
     timeout: Duration,
     redirects: u32,
     think: Option<Think>,
+    /// What is done in the session that its request opens.
+    talk: Option<Talk>,
 }
 
 impl Recipe {
@@ -121,7 +125,7 @@ impl Recipe {
         }
         let (mut lists, mut series) = (Vec::new(), given.first);
         for list in &plan.lists {
-            let slots: BTreeSet<&String> = list.steps.iter().flat_map(|s| &s.extract).map(|e| &e.variable).collect();
+            let slots: BTreeSet<&String> = list.steps.iter().flat_map(Step::variables).collect();
             let slots: Vec<String> = slots.into_iter().cloned().collect();
             let names = Names { slots, data: data.clone(), env: plan.env.clone() };
             let mut steps = Vec::new();
@@ -183,6 +187,7 @@ fn compile(
         timeout: step.timeout.unwrap_or(plan.timeout),
         redirects: step.redirects,
         think: step.think,
+        talk: step.websocket.as_ref().map(|script| Talk::compile(step, script, names, given)).transpose()?,
     })
 }
 
@@ -206,6 +211,8 @@ enum State {
     Idle,
     /// An exchange was asked for.
     Asked,
+    /// In a WebSocket session.
+    Talking,
     /// The pause after a step.
     Thinking,
     /// The pause of an iteration that could not go on.
@@ -222,6 +229,8 @@ pub struct Steps {
     step: usize,
     /// The exchange that was asked for.
     asked: Option<Rc<Exchange>>,
+    /// The session that the present step is in.
+    talking: Option<Talking>,
     /// Redirects that the present step has followed.
     hops: u32,
     /// Whether everything in the iteration went as it should.
@@ -248,6 +257,7 @@ impl Steps {
             list: 0,
             step: 0,
             asked: None,
+            talking: None,
             hops: 0,
             good: true,
             kept: BTreeMap::new(),
@@ -294,6 +304,9 @@ impl Steps {
         let step = &recipe.lists[self.list].steps[self.step];
         step.judge.begin(&mut self.values);
         self.hops = 0;
+        if let Some(talk) = &step.talk {
+            return self.open(step, talk, notes);
+        }
         if let Some(kept) = self.kept.get(&(self.list, self.step)) {
             return self.send(kept.clone());
         }
@@ -332,7 +345,12 @@ impl Steps {
         if let Some(why) = failed {
             return self.fail(&why, notes);
         }
-        match step.think {
+        self.rest(step.think, notes)
+    }
+
+    /// After a step: its pause, then the next one.
+    fn rest(&mut self, think: Option<Think>, notes: &mut Notes) -> Action {
+        match think {
             Some(think) if !think.max.is_zero() => {
                 self.state = State::Thinking;
                 Action::Wait(self.pause(think))
@@ -398,7 +416,7 @@ impl Steps {
             }));
         }
         // An iteration without an exchange takes no time: the next one would fail at once, and so on.
-        if self.asked.take().is_none() {
+        if self.asked.take().is_none() && self.talking.take().is_none() {
             self.state = State::Failed;
             return Action::Wait(AFTER_FAILURE);
         }
@@ -416,11 +434,15 @@ impl Program for Steps {
                 self.state = State::Idle;
                 Action::End(false)
             }
-            (State::Idle | State::Asked, _) => {
-                self.asked = None;
+            (State::Idle | State::Asked | State::Talking, _) => {
+                (self.asked, self.talking) = (None, None);
                 self.begin(notes)
             }
         }
+    }
+
+    fn heard(&mut self, now: Duration, heard: Heard, notes: &mut Notes) -> Action {
+        self.go_on_talking(now, heard, notes)
     }
 
     fn interrupted(&mut self, _now: Duration, _notes: &mut Notes) {

@@ -242,7 +242,7 @@ pub(super) fn verdict(summary: &Summary) -> Exit {
         RunState::Aborted { .. } if !summary.thresholds.iter().any(|verdict| verdict.aborted) => Exit::Unreachable,
         _ if summary.thresholds.iter().any(|verdict| !verdict.passed) => Exit::Threshold,
         // No data is never a pass, and neither are figures of our own limits.
-        _ if figures.requests.completed == 0 || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
+        _ if figures.is_empty() || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
         _ => Exit::Pass,
     };
     if summary.left_behind.is_empty() { ran } else { ran.and(Exit::CleanupIncomplete) }

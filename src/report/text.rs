@@ -4,6 +4,7 @@ mod connections;
 mod load;
 mod model;
 mod ramp;
+mod sockets;
 mod steps;
 
 pub use load::load;

@@ -16,11 +16,14 @@
 //! think = { min = "1s", max = "3s" }      # pause after the step
 //! ```
 //!
+//! A step with `websocket = "/path"` is a session instead of a request: [`socket`] has its form.
+//!
 //! Bodies: `json`, `form`, `body` (text), `file`, `multipart`. Variables: what was extracted, `${data.column}` of
 //! `[data.NAME]`, `${env.NAME}`, `${vu}` (from 1 within the scenario) and `${iteration}` (from 0).
 
 mod read;
 mod response;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +38,7 @@ use super::data::{DataSet, Order};
 use super::template::Template;
 pub use read::ListUse;
 pub(super) use read::read;
+pub use socket::{SocketAction, SocketMessage, SocketScript};
 
 /// Names that `exec` gives without a list.
 pub const BUILT_IN: [&str; 2] = ["fetch", "publish"];
@@ -98,9 +102,18 @@ pub struct Step {
     pub group: Option<String>,
     /// Stand beside the step's figures.
     pub tags: BTreeMap<String, String>,
+    /// What is done in the WebSocket session that the request opens; without it the request is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<SocketScript>,
 }
 
 impl Step {
+    /// The variables that it gives to later steps.
+    pub fn variables(&self) -> impl Iterator<Item = &String> {
+        let heard = self.websocket.iter().flat_map(SocketScript::extracts);
+        self.extract.iter().chain(heard).map(|extract| &extract.variable)
+    }
+
     /// What it can be selected by: its tags, and `group`.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         let tags = self.tags.iter().map(|(name, tag)| (name.as_str(), tag.as_str()));

@@ -92,13 +92,13 @@ pub(super) fn payload(
     Ok((Payload::of(vec![Piece::Text(text)]), media))
 }
 
-fn file(step: &Step, file: &str, given: &Given) -> Result<Bytes, CompileFault> {
+pub(super) fn file(step: &Step, file: &str, given: &Given) -> Result<Bytes, CompileFault> {
     let found = given.files.get(file).cloned();
     found.ok_or_else(|| CompileFault::new(&step.name, format!("{file}: this file was not read")))
 }
 
 /// JSON, its texts being templates.
-fn json(value: &Value, out: &mut Text, names: &Names) -> Result<(), String> {
+pub(super) fn json(value: &Value, out: &mut Text, names: &Names) -> Result<(), String> {
     match value {
         Value::String(text) => {
             out.push("\"");
