@@ -251,7 +251,7 @@ pub struct ScenarioWindow {
     /// Part of it in which VUs waited on purpose: think time, pacing, back-off after a failed connection.
     pub pause_ns: u128,
     /// Part of it in which VUs were in a WebSocket session, its think times included.
-    #[serde(skip_serializing_if = "is_none")]
+    #[serde(skip_serializing_if = "is_no_time")]
     pub session_ns: u128,
     /// Open model: from the time when they were due to their end, of completed iterations.
     #[serde(skip_serializing_if = "Latency::is_empty")]
@@ -269,8 +269,7 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
-fn is_none(n: &u128) -> bool {
+fn is_no_time(n: &u128) -> bool {
     *n == 0
 }
 
@@ -380,7 +379,8 @@ impl Window {
     #[must_use]
     pub fn balanced(&self) -> bool {
         let sockets = |s: &SeriesWindow| s.sockets.as_ref().is_none_or(|sockets| sockets.sessions.balanced());
-        self.series.iter().all(|s| s.requests.balanced() && sockets(s)) && self.scenarios.iter().all(|s| s.iterations.balanced())
+        self.series.iter().all(|s| s.requests.balanced() && sockets(s))
+            && self.scenarios.iter().all(|s| s.iterations.balanced())
     }
 
     /// Length of the covered time in seconds.

@@ -98,13 +98,8 @@ impl<D: Dial> Client<D> {
     /// Opens a session. Never longer than its time-out, or the hard stop.
     pub async fn open_socket(&mut self, opening: &Opening, guard: &Guard) -> Opened {
         let started = Instant::now();
-        let mut opened = Opened {
-            ended: Ended::Interrupted,
-            status: None,
-            span: (started, started),
-            connections: 0,
-            bytes: (0, 0),
-        };
+        let mut opened =
+            Opened { ended: Ended::Interrupted, status: None, span: (started, started), connections: 0, bytes: (0, 0) };
         let marks = Rc::new(Marks::default());
         let handshake = Box::pin(self.handshake(opening, &mut opened, &marks));
         let ended = guard.wait(Some(started + opening.timeout), handshake).await;

@@ -93,8 +93,7 @@ impl Accepted {
             .max_write_buffer_size(2 * LONGEST)
             .max_message_size(Some(LONGEST))
             .max_frame_size(Some(LONGEST));
-        let mut stream =
-            WebSocketStream::from_partially_read(io.into_inner(), read, Role::Server, Some(config)).await;
+        let mut stream = WebSocketStream::from_partially_read(io.into_inner(), read, Role::Server, Some(config)).await;
         let mut losses = self.node.losses();
         let talk = async {
             match self.talk {
@@ -115,10 +114,9 @@ impl Accepted {
 
 async fn echo(stream: &mut Stream) -> Result<(), Error> {
     while let Some(message) = stream.next().await {
-        match message? {
-            message @ (Message::Text(_) | Message::Binary(_)) => stream.send(message).await?,
-            // Its answer is the library's: it is written with the next reading.
-            _ => {}
+        // A ping is answered by the library, with the next reading.
+        if let message @ (Message::Text(_) | Message::Binary(_)) = message? {
+            stream.send(message).await?;
         }
     }
     Ok(())

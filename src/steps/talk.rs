@@ -121,7 +121,8 @@ impl Steps {
         }
         self.state = State::Talking;
         let none = Duration::ZERO;
-        self.talking = Some(Talking { opened: false, act: 0, sent: none, deadline: none, closing: false, failed: None });
+        self.talking =
+            Some(Talking { opened: false, act: 0, sent: none, deadline: none, closing: false, failed: None });
         let (longest, longest_sent) = (talk.longest, talk.longest_sent);
         let opening = Opening { series: step.series, request, timeout: step.timeout, longest, longest_sent };
         Action::Socket(SocketAsk::Open(Rc::new(opening)))

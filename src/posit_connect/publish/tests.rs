@@ -110,6 +110,7 @@ impl Driver {
                     self.program.next(self.now, None, &mut self.notes)
                 }
                 Action::Exchange(exchange) => self.exchange(&exchange, &mut server),
+                Action::Socket(ask) => panic!("{ask:?}"),
             };
         }
         panic!("the iteration does not end");

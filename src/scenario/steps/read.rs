@@ -13,7 +13,8 @@ use super::super::data::{DataSet, Order};
 use super::super::reader::{Faults, Fields, Value, hint, json};
 use super::super::template::{Part, Template, is_name};
 use super::{
-    BUILT_IN, Body, Data, Extract, Field, FieldContent, MOST_REDIRECTS, SocketScript, Step, StepFile, Think, response, socket,
+    BUILT_IN, Body, Data, Extract, Field, FieldContent, MOST_REDIRECTS, SocketScript, Step, StepFile, Think, response,
+    socket,
 };
 use crate::units::nearest;
 
