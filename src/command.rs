@@ -16,6 +16,7 @@ mod drive;
 mod failure;
 mod load;
 mod output;
+mod parts;
 mod plain;
 mod programs;
 mod ramp;

@@ -265,6 +265,12 @@ impl Recorder {
         }
     }
 
+    /// A publish that was a step is over.
+    pub fn published(&mut self, now: Duration, scenario: usize, succeeded: bool) {
+        self.roll(now);
+        self.window.scenarios[scenario].published.count(succeeded);
+    }
+
     /// How late the event loop was.
     pub fn lag(&mut self, now: Duration, lag: Duration) {
         self.roll(now);

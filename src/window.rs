@@ -221,6 +221,12 @@ impl CheckWindow {
         *if passed { &mut self.passes } else { &mut self.fails } += 1;
     }
 
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.passes + self.fails == 0
+    }
+
     /// Adds other counts of the same check.
     pub fn merge(&mut self, other: &CheckWindow) {
         self.passes += other.passes;
@@ -262,6 +268,9 @@ pub struct ScenarioWindow {
     /// Of the dropped iterations those whose VUs were busy with what had begun late: the generator's fault.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_late: u64,
+    /// Publishes that were steps of iterations: those that succeeded, and those that did not.
+    #[serde(skip_serializing_if = "CheckWindow::is_empty")]
+    pub published: CheckWindow,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
@@ -285,6 +294,7 @@ impl ScenarioWindow {
         self.response_time.merge(&other.response_time);
         self.arrival_lateness.merge(&other.arrival_lateness);
         self.dropped_late += other.dropped_late;
+        self.published.merge(&other.published);
     }
 }
 

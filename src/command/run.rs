@@ -167,6 +167,7 @@ fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
                 server_root: format!("{}/", session.ingredients.base_path.trim_end_matches('/')),
                 with_key: session.fetch.with_key,
                 timeout: session.fetch.timeout,
+                bundles: session.ingredients.step_bundles.plan(steps),
                 ..steps.as_ref().clone()
             };
             (steps.series(), ProgramPlan::Steps(steps))

@@ -87,6 +87,8 @@ pub struct Notes {
     pub checks: Vec<(Arc<str>, bool)>,
     /// How long after what was sent before it an expected WebSocket message came.
     pub expected: Vec<(SeriesId, Duration)>,
+    /// Publishes that were steps, and whether they succeeded.
+    pub published: Vec<bool>,
 }
 
 /// What a VU does, iteration after iteration.

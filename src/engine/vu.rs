@@ -275,6 +275,12 @@ impl<D: Dial> Vu<D> {
                 recorder.check(now, &name, passed);
             }
         }
+        if !notes.published.is_empty() {
+            let shared = self.shared();
+            let now = shared.now();
+            let mut recorder = shared.recorder.borrow_mut();
+            notes.published.drain(..).for_each(|ok| recorder.published(now, self.course.scenario, ok));
+        }
         if !notes.expected.is_empty() {
             let shared = self.shared();
             let now = shared.now();

@@ -16,11 +16,13 @@
 //! think = { min = "1s", max = "3s" }      # pause after the step
 //! ```
 //!
-//! A step with `websocket = "/path"` is a session instead of a request: [`socket`] has its form.
+//! A step with `websocket = "/path"` is a session instead of a request, one with `publish` or `provision` does what a
+//! publisher does: [`socket`] and [`connect`] have their forms.
 //!
 //! Bodies: `json`, `form`, `body` (text), `file`, `multipart`. Variables: what was extracted, `${data.column}` of
 //! `[data.NAME]`, `${env.NAME}`, `${vu}` (from 1 within the scenario) and `${iteration}` (from 0).
 
+pub mod connect;
 mod read;
 mod response;
 pub mod socket;
@@ -36,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{DataSet, Order};
 use super::template::Template;
+pub use connect::{ConnectStep, ItemLasts};
 pub use read::ListUse;
 pub(super) use read::read;
 pub use socket::{SocketAction, SocketMessage, SocketScript};
@@ -105,13 +108,26 @@ pub struct Step {
     /// What is done in the WebSocket session that the request opens; without it the request is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub websocket: Option<SocketScript>,
+    /// What is published in the place of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<ConnectStep>,
 }
 
 impl Step {
     /// The variables that it gives to later steps.
     pub fn variables(&self) -> impl Iterator<Item = &String> {
         let heard = self.websocket.iter().flat_map(SocketScript::extracts);
-        self.extract.iter().chain(heard).map(|extract| &extract.variable)
+        let made = self.connect.iter().filter_map(|connect| connect.item.as_ref());
+        self.extract.iter().chain(heard).map(|extract| &extract.variable).chain(made)
+    }
+
+    /// The names of its series: its own, or those of the requests of a publish.
+    #[must_use]
+    pub fn series(&self) -> Vec<String> {
+        match self.connect {
+            None => vec![self.name.clone()],
+            Some(_) => connect::PARTS.iter().map(|part| format!("{}/{part}", self.name)).collect(),
+        }
     }
 
     /// What it can be selected by: its tags, and `group`.

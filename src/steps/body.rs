@@ -18,6 +18,12 @@ pub(super) enum Payload {
     Pieces(Vec<Piece>),
 }
 
+impl Default for Payload {
+    fn default() -> Payload {
+        Payload::Fixed(Bytes::new())
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Piece {
     Text(Text),

@@ -107,10 +107,10 @@ impl Talk {
 
 impl Steps {
     /// Opens the session of the present step.
-    pub(super) fn open(&mut self, step: &Compiled, talk: &Talk, notes: &mut Notes) -> Action {
+    pub(super) fn open(&mut self, now: Duration, step: &Compiled, talk: &Talk, notes: &mut Notes) -> Action {
         let mut request = match step.draft.request(&self.values) {
             Ok(request) => request,
-            Err(why) => return self.fail(&why, notes),
+            Err(why) => return self.fail(now, &why, notes),
         };
         // Of a request: the answer to an opening has no body.
         for name in [ACCEPT, ACCEPT_ENCODING] {
@@ -133,15 +133,15 @@ impl Steps {
         let recipe = self.recipe.clone();
         let step = &recipe.lists[self.list].steps[self.step];
         let (Some(talk), Some(mut talking)) = (&step.talk, self.talking.take()) else {
-            return self.fail("there is no session", notes);
+            return self.fail(now, "there is no session", notes);
         };
         let action = match heard {
             Heard::Over(kind) => {
                 let why = talking.failed.take().unwrap_or_else(|| kind.describe());
                 self.talking = Some(talking);
-                return self.fail(&why, notes);
+                return self.fail(now, &why, notes);
             }
-            Heard::Done if talking.closing => return self.rest(step.think, notes),
+            Heard::Done if talking.closing => return self.rest(now, step.think, notes),
             Heard::Done => {
                 if !talking.opened || matches!(talk.acts.get(talking.act), Some(Act::Send(_))) {
                     talking.sent = now;

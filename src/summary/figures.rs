@@ -117,7 +117,7 @@ impl Figures {
             errors: all.errors,
             sockets: all.sockets,
             cycle_ms: cycle_ms(summary, vus, fetch_per_s, seconds),
-            little: little(summary, &fetch, vus, seconds),
+            little: little(summary, &of_fetching_vus(summary), vus, seconds),
             publish: publish(summary),
             nodes: nodes(&fetch, seconds),
             fetch,
@@ -171,11 +171,22 @@ fn split(summary: &Summary) -> (SeriesWindow, SeriesWindow) {
     for (at, series) in summary.plan.series().iter().enumerate() {
         let Some(measured) = summary.steady.series.get(at) else { continue };
         all.merge(measured);
-        if summary.plan.fetches(series.scenario) {
+        if summary.plan.fetches_in(at, series) {
             fetch.merge(measured);
         }
     }
     (fetch, all)
+}
+
+/// All that the VUs of fetching scenarios do, what they publish included.
+fn of_fetching_vus(summary: &Summary) -> SeriesWindow {
+    let mut all = SeriesWindow::default();
+    for (at, series) in summary.plan.series().iter().enumerate() {
+        if let Some(measured) = summary.steady.series.get(at).filter(|_| summary.plan.fetches(series.scenario)) {
+            all.merge(measured);
+        }
+    }
+    all
 }
 
 /// The fetching scenarios, put together.
@@ -229,6 +240,12 @@ fn publish(summary: &Summary) -> Option<PublishFigures> {
     let mut publishes = None;
     for (_, scenario) in summary.steady.scenarios.iter().enumerate().filter(|(at, _)| summary.plan.publishes(*at)) {
         publishes.get_or_insert_with(Counts::default).merge(&scenario.iterations);
+    }
+    for scenario in summary.steady.scenarios.iter().filter(|scenario| !scenario.published.is_empty()) {
+        let counts = publishes.get_or_insert_with(Counts::default);
+        counts.scheduled += scenario.published.passes + scenario.published.fails;
+        counts.completed += scenario.published.passes;
+        counts.failed += scenario.published.fails;
     }
     publishes.map(|publishes| PublishFigures { publishes, phases: summary.steady.trends.clone() })
 }

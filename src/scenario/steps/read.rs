@@ -13,12 +13,16 @@ use super::super::data::{DataSet, Order};
 use super::super::reader::{Faults, Fields, Value, hint, json};
 use super::super::template::{Part, Template, is_name};
 use super::{
-    BUILT_IN, Body, Data, Extract, Field, FieldContent, MOST_REDIRECTS, SocketScript, Step, StepFile, Think, response,
-    socket,
+    BUILT_IN, Body, Data, Extract, Field, FieldContent, MOST_REDIRECTS, SocketScript, Step, StepFile, Think, connect,
+    response, socket,
 };
 use crate::units::nearest;
 
 const METHODS: [&str; 8] = ["get", "head", "post", "put", "patch", "delete", "options", "websocket"];
+/// What publishes.
+const PUBLISHES: [&str; 2] = ["publish", "provision"];
+/// Keys of such a step.
+const PUBLISHING: [&str; 7] = ["publish", "provision", "into", "item", "access", "variables", "path"];
 /// What else a session has.
 const SESSION: [&str; 3] = ["protocols", "maxMessage", "actions"];
 const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
@@ -37,7 +41,7 @@ const OTHERS: [&str; 12] = [
     "tags",
 ];
 /// What else a step may have variables in, beside its URL: everything below these keys,
-const FREE: [&str; 5] = ["query", "headers", "json", "form", "body"];
+const FREE: [&str; 6] = ["query", "headers", "json", "form", "body", "variables"];
 /// and these keys below the others.
 const TESTED: [&str; 5] = ["bodyContains", "bodyEquals", "equals", "contains", "value"];
 /// Headers that the client writes itself.
@@ -70,7 +74,7 @@ pub(in crate::scenario) fn read(
 
 /// Every key of a step.
 fn keys() -> impl Iterator<Item = &'static str> {
-    OTHERS.iter().chain(&METHODS).chain(&BODIES).chain(&SESSION).copied()
+    OTHERS.iter().chain(&METHODS).chain(&BODIES).chain(&SESSION).chain(&PUBLISHING).copied()
 }
 
 /// Whether it is a key of a step; of one that is not a fault is told already.
@@ -186,6 +190,10 @@ impl Reader<'_> {
         let extract = response::extract(&fields);
         extract.iter().for_each(|extract| scope.take(&fields, &extract.variable));
         let websocket = self.websocket(&fields, scope);
+        let connect = connect::connect(&fields);
+        if let Some(item) = connect.as_ref().and_then(|connect| connect.item.as_ref()) {
+            scope.take(&fields, item);
+        }
         let tags = fields.templates("tags").into_iter().map(|(name, tag)| (name, tag.to_string())).collect();
         let redirects = fields.whole("redirects", MOST_REDIRECTS).unwrap_or(10);
         Some(Step {
@@ -205,6 +213,7 @@ impl Reader<'_> {
             group: fields.text("group").map(str::to_owned),
             tags,
             websocket,
+            connect,
         })
     }
 
@@ -377,11 +386,15 @@ fn load(directory: &Path, file: &str) -> Result<Bytes, String> {
 }
 
 fn method(fields: &Fields<'_>) -> (String, Template) {
-    let given: Vec<&str> = METHODS.into_iter().filter(|method| fields.has(method)).collect();
+    let given: Vec<&str> = METHODS.into_iter().chain(PUBLISHES).filter(|method| fields.has(method)).collect();
     let [method] = given.as_slice() else {
-        fields.fault(format!("a step has one of {}: the URL of its request", METHODS.join(", ")));
+        let (methods, publishes) = (METHODS.join(", "), PUBLISHES.join(" and "));
+        fields.fault(format!("a step has one of {methods}: the URL of its request; or {publishes}: an application"));
         return Default::default();
     };
+    if PUBLISHES.contains(method) {
+        return Default::default();
+    }
     let url = fields.template(method).unwrap_or_default();
     if let (Err(what), Some(value)) = (check_url(&url), fields.get(method)) {
         fields.fault_at(value, format!("`{method}`: {what}"));
