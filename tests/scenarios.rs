@@ -116,3 +116,22 @@ fn websocket_talks_as_a_dashboard_does() {
     let verdict = &document["thresholds"][0];
     assert_eq!((verdict["metric"].as_str(), verdict["passed"].as_bool()), (Some("ws_session_failed"), Some(true)));
 }
+
+#[test]
+fn publishing_makes_applications_uses_them_and_leaves_none() {
+    let (document, told) = run("publishing.toml", &[]);
+    assert_eq!((document["requests"]["failed"].as_u64(), told), (Some(0), 0));
+    let publish = &document["publish"];
+    let (published, used) = (publish["completed"].as_u64().unwrap(), completed(&document, "use"));
+    // Three of them in each iteration, and at most two iterations under way at the edges.
+    assert!(used >= 2 && publish["failed"] == 0, "{publish}");
+    equally(published, 3 * used, 6);
+    equally(publish["phases_ms"]["total"]["n"].as_u64().unwrap(), published, 0);
+    assert_eq!(check(&document, "the environment is set"), (completed(&document, "settings"), 0));
+    // Requests of a publish have their series, and are no fetches.
+    for part in ["app/create", "app/upload", "app/deploy", "update/upload", "try/delete"] {
+        assert!(completed(&document, part) > 0, "{part}");
+    }
+    assert_eq!((completed(&document, "update/delete"), completed(&document, "app/prune")), (0, 0));
+    assert_eq!(document["left_behind"], serde_json::json!([]));
+}

@@ -97,7 +97,7 @@ impl fmt::Debug for StepPublishers {
 
 impl StepPublishers {
     /// Those of a scenario; `None` where there is nothing to publish to, or nothing to publish.
-    pub(super) fn new(plan: &Plan, scenario: usize, steps: &StepsPlan, given: &Ingredients) -> Option<Arc<dyn Parts>> {
+    pub(super) fn of(plan: &Plan, scenario: usize, steps: &StepsPlan, given: &Ingredients) -> Option<Arc<dyn Parts>> {
         let key = given.key.clone().filter(|_| !given.step_bundles.is_empty())?;
         let base = PublishPlan {
             series: series(0),

@@ -138,7 +138,7 @@ fn step_ingredients(
         first,
         scenario: plan.scenarios[scenario].name.clone(),
         seed: plan.seed ^ ((scenario as u64) << 32),
-        parts: StepPublishers::new(plan, scenario, steps, given),
+        parts: StepPublishers::of(plan, scenario, steps, given),
     })
 }
 

@@ -1,5 +1,6 @@
 //! The result as people read it in a terminal: the verdict first, one screen, units said.
 
+mod capacity;
 mod connections;
 mod load;
 mod model;
@@ -7,6 +8,7 @@ mod ramp;
 mod sockets;
 mod steps;
 
+pub use capacity::capacity;
 pub use load::load;
 pub use ramp::ramp;
 

@@ -25,6 +25,7 @@
 pub mod connect;
 mod read;
 mod response;
+pub(super) mod schema;
 pub mod socket;
 #[cfg(test)]
 mod tests;

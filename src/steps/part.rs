@@ -152,3 +152,6 @@ impl Steps {
         self.taken.clear();
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -34,6 +34,7 @@ fn recipe(steps: &str) -> Result<Recipe, CompileFault> {
         server_root: "/connect/".to_owned(),
         with_key: false,
         timeout: Duration::from_secs(60),
+        bundles: Vec::new(),
     };
     // What is written into plan.json is read back whole.
     let text = serde_json::to_string(&plan).unwrap();
@@ -47,26 +48,27 @@ fn recipe(steps: &str) -> Result<Recipe, CompileFault> {
         first: 4,
         scenario: "a".to_owned(),
         seed: 1,
+        parts: Some(Arc::new(part::tests::Scripted)),
     };
     Recipe::new(&plan, &given)
 }
 
 /// A VU and what it has noted.
-struct Bench {
-    steps: Steps,
-    notes: Notes,
+pub(super) struct Bench {
+    pub(super) steps: Steps,
+    pub(super) notes: Notes,
 }
 
 impl Bench {
-    fn new(steps: &str) -> Bench {
+    pub(super) fn new(steps: &str) -> Bench {
         Bench { steps: Steps::new(Arc::new(recipe(steps).unwrap()), 0), notes: Notes::default() }
     }
 
-    fn start(&mut self) -> Action {
+    pub(super) fn start(&mut self) -> Action {
         self.steps.next(Duration::ZERO, None, &mut self.notes)
     }
 
-    fn answer(&mut self, status: u16, headers: &[(&'static str, &str)], body: &str) -> Action {
+    pub(super) fn answer(&mut self, status: u16, headers: &[(&'static str, &str)], body: &str) -> Action {
         self.answer_bytes(status, headers, body.as_bytes())
     }
 
@@ -112,7 +114,7 @@ impl Bench {
         self.notes.checks.drain(..).map(|(name, passed)| (name.to_string(), passed)).collect()
     }
 
-    fn why(&self) -> &str {
+    pub(super) fn why(&self) -> &str {
         self.notes.events.last().unwrap()["why"].as_str().unwrap()
     }
 }

@@ -78,6 +78,7 @@ pub(crate) fn run(steps: &str, executor: Executor, server: &Pipe) -> Ran {
         server_root: "/".to_owned(),
         with_key: false,
         timeout: Duration::from_secs(20),
+        bundles: Vec::new(),
     };
     let plan = plan(executor, steps_plan.clone());
     let given = steps::Given {
@@ -89,6 +90,7 @@ pub(crate) fn run(steps: &str, executor: Executor, server: &Pipe) -> Ran {
         first: 0,
         scenario: "a".to_owned(),
         seed: 1,
+        parts: None,
     };
     let recipe = Arc::new(steps::Recipe::new(&steps_plan, &given).unwrap());
     let programs: Arc<dyn Programs> = Arc::new(StepPrograms(recipe));

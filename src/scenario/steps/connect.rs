@@ -28,9 +28,13 @@ use super::read;
 pub const PARTS: [&str; 7] = ["create", "upload", "deploy", "task", "first_response", "prune", "delete"];
 /// The applications that are part of the program.
 pub const APPLICATIONS: [&str; 2] = ["flask-stocks", "plumber-stocks"];
+/// Where a publish goes.
+pub(super) const INTO: [&str; 2] = ["same", "new"];
+/// Who may fetch a content item.
+pub(super) const ACCESS: [&str; 2] = ["all", "key"];
 /// Keys of a step that publishes.
-const KEYS: [&str; 10] =
-    ["name", "publish", "provision", "into", "item", "access", "variables", "path", "think", "group"];
+pub(super) const KEYS: [&str; 11] =
+    ["name", "publish", "provision", "into", "item", "access", "variables", "path", "think", "group", "tags"];
 
 /// What is published, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +77,7 @@ pub(super) fn connect(step: &Fields<'_>) -> Option<ConnectStep> {
     };
     for (other, value) in step.table {
         let other = other.get_ref().as_ref();
-        if !KEYS.contains(&other) && other != "tags" && read::is_key(other) {
+        if !KEYS.contains(&other) && read::is_key(other) {
             step.fault_at(value, format!("`{other}` does not belong to a step with `{key}`"));
         }
     }

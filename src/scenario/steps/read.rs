@@ -18,15 +18,15 @@ use super::{
 };
 use crate::units::nearest;
 
-const METHODS: [&str; 8] = ["get", "head", "post", "put", "patch", "delete", "options", "websocket"];
+pub(super) const METHODS: [&str; 8] = ["get", "head", "post", "put", "patch", "delete", "options", "websocket"];
 /// What publishes.
-const PUBLISHES: [&str; 2] = ["publish", "provision"];
+pub(super) const PUBLISHES: [&str; 2] = ["publish", "provision"];
 /// Keys of such a step.
-const PUBLISHING: [&str; 7] = ["publish", "provision", "into", "item", "access", "variables", "path"];
+pub(super) const PUBLISHING: [&str; 7] = ["publish", "provision", "into", "item", "access", "variables", "path"];
 /// What else a session has.
-const SESSION: [&str; 3] = ["protocols", "maxMessage", "actions"];
-const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
-const OTHERS: [&str; 12] = [
+pub(super) const SESSION: [&str; 3] = ["protocols", "maxMessage", "actions"];
+pub(super) const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
+pub(super) const OTHERS: [&str; 12] = [
     "name",
     "headers",
     "query",
@@ -40,6 +40,14 @@ const OTHERS: [&str; 12] = [
     "group",
     "tags",
 ];
+/// Keys of a field of a multipart body.
+pub(super) const PART: [&str; 5] = ["name", "value", "file", "filename", "contentType"];
+/// Keys of a pause; it has both.
+pub(super) const PAUSE: [&str; 2] = ["min", "max"];
+/// Keys of data.
+pub(super) const DATA: [&str; 2] = ["file", "order"];
+/// Variables that there always are: no name of data or of what is extracted.
+pub(super) const TAKEN: [&str; 3] = ["vu", "iteration", "env"];
 /// What else a step may have variables in, beside its URL: everything below these keys,
 const FREE: [&str; 6] = ["query", "headers", "json", "form", "body", "variables"];
 /// and these keys below the others.
@@ -73,7 +81,7 @@ pub(in crate::scenario) fn read(
 }
 
 /// Every key of a step.
-fn keys() -> impl Iterator<Item = &'static str> {
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
     OTHERS.iter().chain(&METHODS).chain(&BODIES).chain(&SESSION).chain(&PUBLISHING).copied()
 }
 
@@ -104,10 +112,10 @@ impl Reader<'_> {
         for (name, value) in data {
             let (name, span) = (name.get_ref().as_ref(), name.span());
             let place = format!("data.{name}");
-            if !is_name(name) || ["vu", "iteration", "env"].contains(&name) {
+            if !is_name(name) || TAKEN.contains(&name) {
                 self.faults.add(span, &place, "this cannot be the name of data");
             }
-            let Some(fields) = Fields::of(value, &place, &["file", "order"], self.faults) else { continue };
+            let Some(fields) = Fields::of(value, &place, &DATA, self.faults) else { continue };
             let order = fields.parsed("order", |text| {
                 let names = Order::NAMES.map(|(name, _)| name);
                 let found = Order::NAMES.iter().find(|(name, _)| *name == text).map(|(_, order)| *order);
@@ -262,8 +270,7 @@ impl Reader<'_> {
     fn multipart(&mut self, fields: &Fields<'_>) -> Vec<Field> {
         let mut read = Vec::new();
         for value in fields.list("multipart") {
-            let known = ["name", "value", "file", "filename", "contentType"];
-            let Some(part) = Fields::of(value, fields.place, &known, fields.faults) else { continue };
+            let Some(part) = Fields::of(value, fields.place, &PART, fields.faults) else { continue };
             let name = part.text("name").unwrap_or_default().to_owned();
             let filename = part.text("filename").map(str::to_owned);
             let content_type = part.text("contentType").map(str::to_owned);
@@ -339,7 +346,7 @@ fn look(fields: &Fields<'_>, value: &Value<'_>, only: Option<&[&str]>, scope: &S
 impl Scope<'_> {
     /// From here on there is this variable.
     fn take(&mut self, fields: &Fields<'_>, variable: &str) {
-        if self.data.contains_key(variable) || ["vu", "iteration", "env"].contains(&variable) {
+        if self.data.contains_key(variable) || TAKEN.contains(&variable) {
             fields.fault(format!("`extract.{variable}`: this name is taken"));
         }
         self.extracted.insert(variable.to_owned());
@@ -446,7 +453,7 @@ pub(super) fn think(fields: &Fields<'_>) -> Option<Think> {
     if value.get_ref().is_str() {
         return fields.duration("think").map(|think| Think { min: think, max: think });
     }
-    let pause = Fields::of(value, fields.place, &["min", "max"], fields.faults)?;
+    let pause = Fields::of(value, fields.place, &PAUSE, fields.faults)?;
     match (pause.duration("min"), pause.duration("max")) {
         (Some(min), Some(max)) if min <= max => Some(Think { min, max }),
         _ => {

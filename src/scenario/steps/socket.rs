@@ -33,11 +33,11 @@ use super::{Extract, Source, Subject, Test, Think, maybe_seconds, read};
 /// The longest message that is read where a step does not say, in bytes.
 const MESSAGE: u64 = 1 << 20;
 /// The longest that a step can ask for: each VU may hold two of them.
-const LONGEST_MESSAGE: u64 = 64 << 20;
+pub(super) const LONGEST_MESSAGE: u64 = 64 << 20;
 /// What a client may close with (RFC 6455 §7.4).
-const CODES: [std::ops::RangeInclusive<u64>; 3] = [1000..=1003, 1007..=1011, 3000..=4999];
+pub(super) const CODES: [std::ops::RangeInclusive<u64>; 3] = [1000..=1003, 1007..=1011, 3000..=4999];
 /// Keys of a step that a session has, too.
-const SHARED: [&str; 12] = [
+pub(super) const SHARED: [&str; 12] = [
     "name",
     "websocket",
     "protocols",
@@ -51,7 +51,11 @@ const SHARED: [&str; 12] = [
     "group",
     "tags",
 ];
-const ACTIONS: [&str; 6] = ["send", "sendJson", "sendFile", "expect", "think", "close"];
+pub(super) const ACTIONS: [&str; 6] = ["send", "sendJson", "sendFile", "expect", "think", "close"];
+/// What stands beside `expect`,
+pub(super) const BESIDE: [&str; 2] = ["timeout", "extract"];
+/// and what may stand in it.
+pub(super) const EXPECTED: [&str; 7] = ["json", "exists", "equals", "contains", "matches", "above", "below"];
 /// Headers that the opening of a session has of itself.
 const OF_THE_OPENING: [&str; 6] = [
     "upgrade",
@@ -151,7 +155,7 @@ pub(super) fn script(
     let mut actions = Vec::new();
     let list = step.list("actions");
     for (at, value) in list.iter().enumerate() {
-        let known: Vec<&str> = ACTIONS.into_iter().chain(["timeout", "extract"]).collect();
+        let known: Vec<&str> = ACTIONS.into_iter().chain(BESIDE).collect();
         let Some(fields) = Fields::of(value, step.place, &known, step.faults) else { continue };
         for key in ["send", "sendJson", "expect"] {
             fields.get(key).into_iter().for_each(|value| look(&fields, value));
@@ -191,7 +195,7 @@ fn action(fields: &Fields<'_>, file: &mut impl FnMut(&Fields<'_>, &str) -> Optio
         fields.fault(format!("an action is one of {}", ACTIONS.join(", ")));
         return None;
     };
-    for other in ["timeout", "extract"].into_iter().filter(|other| *key != "expect" && fields.has(other)) {
+    for other in BESIDE.into_iter().filter(|other| *key != "expect" && fields.has(other)) {
         fields.fault_in(other, format!("`{other}` belongs to `expect`"));
     }
     Some(match *key {
@@ -232,8 +236,7 @@ fn subject(fields: &Fields<'_>) -> Option<Option<Subject>> {
         }
         return Some(None);
     }
-    let known = ["json", "exists", "equals", "contains", "matches", "above", "below"];
-    let expect = Fields::of(value, fields.place, &known, fields.faults)?;
+    let expect = Fields::of(value, fields.place, &EXPECTED, fields.faults)?;
     if expect.has("json") {
         let path = expect.parsed("json", super::response::path)?;
         return test(&expect).map(|test| Some(Subject::Json(path, test)));

@@ -177,3 +177,59 @@ actions = []
     }
     assert!(!text.contains("line 29"), "{text}");
 }
+
+#[test]
+fn faults_of_what_publishes() {
+    let text = faults(
+        r#"
+[[steps.s]]
+name = "one"
+publish = "plumber-stocks"
+into = "old"
+get = "/"
+checks = []
+
+[[steps.s]]
+name = "two"
+provision = ""
+into = "new"
+item = "a b"
+access = "none"
+variables = { "A=B" = "x", C = "${nobody}" }
+path = "relative"
+
+[[steps.s]]
+name = "three"
+publish = "."
+into = "new"
+item = "x"
+redirects = 3
+timeout = "1s"
+
+[[steps.s]]
+name = "four"
+get = "/"
+item = "y"
+"#,
+    );
+    let expected = [
+        "a step has one of get, head, post, put, patch, delete, options, websocket: the URL of its request; or publish and \
+         provision: an application",
+        "line 9, column 8: steps.s, step \"one\": `into`: this is \"same\" or \"new\"",
+        "line 11, column 10: steps.s, step \"one\": `checks` does not belong to a step with `publish`",
+        "`provision` is flask-stocks, plumber-stocks, or a directory",
+        "`into` belongs to a step with `publish`",
+        "line 17, column 8: steps.s, step \"two\": this cannot be the name of a variable",
+        "`access`: this is \"all\" or \"key\"",
+        "\"A=B\" cannot be the name of an environment variable",
+        "`${nobody}`: no step before this one extracts it",
+        "`path` begins with \"/\"",
+        "the item is deleted at the end of the step",
+        "`redirects` does not belong to a step with `publish`",
+        "`timeout` does not belong to a step with `publish`",
+        "line 32, column 8: steps.s, step \"four\": `item` belongs to a step with `publish` or `provision`",
+    ];
+    for what in expected {
+        assert!(text.contains(what), "{what}\nis not in\n{text}");
+    }
+}
