@@ -20,6 +20,7 @@ mod keys;
 mod live;
 mod load;
 mod output;
+mod parts;
 mod plain;
 mod programs;
 mod ramp;

@@ -7,6 +7,7 @@ mod open;
 mod pause;
 pub mod program;
 pub mod run;
+mod socket;
 mod timer;
 mod vu;
 pub mod worker;

@@ -19,6 +19,7 @@ pub mod request;
 mod resolve;
 pub mod tls;
 mod tunnel;
+pub mod websocket;
 
 pub use arrival::{Arrival, Arrived};
 pub use dial::{Dial, DialFault, Dialled};

@@ -237,7 +237,7 @@ impl Builder {
             let Some(measured) = window.series.get(at) else { continue };
             batch.completed += measured.requests.completed;
             batch.failed += measured.requests.failed;
-            if self.plan.fetches(series.scenario) {
+            if self.plan.fetches_in(at, series) {
                 batch.fetched += measured.requests.completed;
                 batch.fetch_duration.merge(&measured.duration);
             }

@@ -2,9 +2,13 @@
 //!
 //! Windows merge in any order: over workers, over seconds, over generators. Knows no clock and no runtime.
 
+mod sockets;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::sockets::SocketWindow;
 
 use crate::histogram::Latency;
 use crate::outcome::{Ended, ErrorKind};
@@ -154,6 +158,9 @@ pub struct SeriesWindow {
     /// Reads for which the kernel should have told when the bytes came, and did not.
     #[serde(skip_serializing_if = "is_zero")]
     pub unstamped: u64,
+    /// WebSocket sessions, of a step that has some. Boxed: other steps do not pay for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Box<SocketWindow>>,
 }
 
 impl SeriesWindow {
@@ -192,6 +199,9 @@ impl SeriesWindow {
         self.generator_delay.merge(&other.generator_delay);
         self.duration_corrected.merge(&other.duration_corrected);
         self.unstamped += other.unstamped;
+        if let Some(sockets) = &other.sockets {
+            self.sockets.get_or_insert_default().merge(sockets);
+        }
     }
 }
 
@@ -209,6 +219,12 @@ impl CheckWindow {
     /// Counts one response.
     pub fn count(&mut self, passed: bool) {
         *if passed { &mut self.passes } else { &mut self.fails } += 1;
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.passes + self.fails == 0
     }
 
     /// Adds other counts of the same check.
@@ -240,6 +256,9 @@ pub struct ScenarioWindow {
     pub vu_time_ns: u128,
     /// Part of it in which VUs waited on purpose: think time, pacing, back-off after a failed connection.
     pub pause_ns: u128,
+    /// Part of it in which VUs were in a WebSocket session, its think times included.
+    #[serde(skip_serializing_if = "is_no_time")]
+    pub session_ns: u128,
     /// Open model: from the time when they were due to their end, of completed iterations.
     #[serde(skip_serializing_if = "Latency::is_empty")]
     pub response_time: Latency,
@@ -249,10 +268,17 @@ pub struct ScenarioWindow {
     /// Of the dropped iterations those whose VUs were busy with what had begun late: the generator's fault.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_late: u64,
+    /// Publishes that were steps of iterations: those that succeeded, and those that did not.
+    #[serde(skip_serializing_if = "CheckWindow::is_empty")]
+    pub published: CheckWindow,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
 fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+fn is_no_time(n: &u128) -> bool {
     *n == 0
 }
 
@@ -264,9 +290,11 @@ impl ScenarioWindow {
         self.vus += other.vus;
         self.vu_time_ns += other.vu_time_ns;
         self.pause_ns += other.pause_ns;
+        self.session_ns += other.session_ns;
         self.response_time.merge(&other.response_time);
         self.arrival_lateness.merge(&other.arrival_lateness);
         self.dropped_late += other.dropped_late;
+        self.published.merge(&other.published);
     }
 }
 
@@ -360,7 +388,9 @@ impl Window {
     /// Whether every count adds up.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        self.series.iter().all(|s| s.requests.balanced()) && self.scenarios.iter().all(|s| s.iterations.balanced())
+        let sockets = |s: &SeriesWindow| s.sockets.as_ref().is_none_or(|sockets| sockets.sessions.balanced());
+        self.series.iter().all(|s| s.requests.balanced() && sockets(s))
+            && self.scenarios.iter().all(|s| s.iterations.balanced())
     }
 
     /// Length of the covered time in seconds.

@@ -181,13 +181,16 @@ impl Silence {
             // Nobody asks the server anything.
             return;
         }
-        if series.iter().any(|s| s.requests.completed > 0) {
+        let sockets = || series.iter().filter_map(|s| s.sockets.as_deref());
+        let talks = sockets().any(|s| s.sessions.completed + s.received > 0);
+        if talks || series.iter().any(|s| s.requests.completed > 0) {
             *self = Silence::default();
             return;
         }
         self.seconds += 1;
         self.failed += series.iter().map(|s| s.requests.failed).sum::<u64>();
-        self.answered |= series.iter().any(|s| !s.statuses.is_empty());
+        self.failed += sockets().map(|s| s.sessions.failed).sum::<u64>();
+        self.answered |= series.iter().any(|s| !s.statuses.is_empty()) || sockets().any(|s| s.is_answered());
     }
 
     /// Whether to give up: as many failures as VUs, lest a slow server with one failure be taken for a dead one.

@@ -116,8 +116,8 @@ impl View {
         let (mut completed, mut seconds) = (0, 0.0);
         for one in &self.recent {
             seconds += one.window.seconds();
-            for (series, measured) in plan.series().iter().zip(&one.window.series) {
-                if plan.fetches(series.scenario) {
+            for (at, (series, measured)) in plan.series().iter().zip(&one.window.series).enumerate() {
+                if plan.fetches_in(at, series) {
                     latency.merge(&measured.duration);
                     completed += measured.requests.completed;
                 }

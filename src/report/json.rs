@@ -28,10 +28,12 @@ use steps::{CheckDocument, SeriesDocument};
 mod control;
 mod generator;
 mod open;
+mod sockets;
 
 pub use control::ControlDocument;
 pub use generator::GeneratorDocument;
 pub use open::OpenDocument;
+pub use sockets::SocketDocument;
 
 /// Version of both documents.
 pub const SCHEMA: u32 = 1;
@@ -115,6 +117,8 @@ pub struct LoadDocument {
     pub steps: Vec<SeriesDocument>,
     /// Every check, in the measured part.
     pub checks: Vec<CheckDocument>,
+    /// WebSocket sessions; `null` without any.
+    pub websocket: Option<SocketDocument>,
     /// The run directory.
     pub run_dir: String,
     /// The open model; `null` where no scenario is open: a closed model has no response time.
@@ -292,6 +296,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         nodes: figures.nodes.clone(),
         steps: steps::steps(summary),
         checks: steps::checks(summary),
+        websocket: figures.sockets.as_deref().map(SocketDocument::of),
         run_dir: run_dir.display().to_string(),
         open_model: OpenDocument::of(summary),
         thresholds: summary.thresholds.clone(),

@@ -6,6 +6,7 @@ mod control;
 mod load;
 mod model;
 mod ramp;
+mod sockets;
 mod steps;
 
 pub use capacity::capacity;

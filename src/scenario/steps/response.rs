@@ -127,7 +127,7 @@ fn name_of(fields: &Fields<'_>, subject: &str) -> String {
     name
 }
 
-fn test(fields: &Fields<'_>) -> Option<Test> {
+pub(super) fn test(fields: &Fields<'_>) -> Option<Test> {
     let given: Vec<&str> = TESTS.into_iter().filter(|key| fields.has(key)).collect();
     match given.as_slice() {
         [] => Some(Test::Exists(true)),
@@ -144,7 +144,7 @@ fn test(fields: &Fields<'_>) -> Option<Test> {
     }
 }
 
-fn path(text: &str) -> Result<String, impl Display + use<>> {
+pub(super) fn path(text: &str) -> Result<String, impl Display + use<>> {
     JsonPath::parse(text).map(|_| text.to_owned())
 }
 

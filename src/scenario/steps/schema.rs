@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::data::Order;
 use super::super::schema::{duration, flag, named, one_of, reference, table, text, whole};
-use super::read::{BODIES, DATA, METHODS, OTHERS, PART, PAUSE, TAKEN};
+use super::connect::{ACCESS, INTO, KEYS};
+use super::read::{BODIES, DATA, METHODS, PART, PAUSE, PUBLISHES, PUBLISHING, SESSION, TAKEN};
 use super::response::{EXPECT, LARGEST, PICKS, SOURCES, SUBJECTS, TAKING, TESTED, TESTS};
+use super::socket::{ACTIONS, BESIDE, CODES, EXPECTED, LONGEST_MESSAGE, SHARED};
 use super::{BUILT_IN, MOST_REDIRECTS};
 
 /// What [`super::super::template::is_name`] takes.
@@ -60,7 +62,7 @@ fn at_most_one(keys: &[&str]) -> Value {
 }
 
 fn step() -> Value {
-    let keys: Vec<&str> = OTHERS.iter().chain(&METHODS).chain(&BODIES).copied().collect();
+    let keys: Vec<&str> = super::read::keys().collect();
     let mut step = table(&keys, |key| match key {
         _ if METHODS.contains(&key) => json!({
             "description": "The URL: /… below the content item, server:/… below the Connect server, or http…",
@@ -68,11 +70,93 @@ fn step() -> Value {
             "pattern": "^(/|server:(/|\\$\\{)|https?:|\\$\\{)[^#]*$",
         }),
         _ if BODIES.contains(&key) => body(key),
+        _ if SESSION.contains(&key) => session(key),
+        _ if PUBLISHING.contains(&key) => publishing(key),
         _ => other(key),
     });
     step["required"] = json!(["name"]);
-    step["allOf"] = json!([{"oneOf": each(&METHODS)}, at_most_one(&BODIES)]);
+    let kinds: Vec<&str> = METHODS.into_iter().chain(PUBLISHES).collect();
+    let of_publishing: Vec<&str> = PUBLISHING.into_iter().filter(|key| !PUBLISHES.contains(key)).collect();
+    step["allOf"] = json!([
+        {"oneOf": each(&kinds)},
+        at_most_one(&BODIES),
+        only_with(&["websocket"], &SHARED, &SESSION),
+        only_with(&PUBLISHES, &KEYS, &of_publishing),
+        {"if": {"required": ["provision"]}, "then": {"not": {"required": ["into"]}}},
+        {
+            "if": {"required": ["into"], "properties": {"into": {"const": "new"}}},
+            "then": {"not": {"required": ["item"]}},
+        },
+    ]);
     step
+}
+
+/// With one of `kinds` there are no keys but `known`; without them none of `own`.
+fn only_with(kinds: &[&str], known: &[&str], own: &[&str]) -> Value {
+    json!({
+        "if": {"anyOf": each(kinds)},
+        "then": {"propertyNames": {"enum": known}},
+        "else": {"not": {"anyOf": each(own)}},
+    })
+}
+
+fn publishing(key: &str) -> Value {
+    let application = "An application: flask-stocks, plumber-stocks, or a directory beside this file";
+    match key {
+        "publish" | "provision" => json!({"description": application, "type": "string", "minLength": 1}),
+        "into" => one_of("The same content item each time (without it), or a new one", &INTO),
+        "item" => json!({"description": "Variable that is the identifier of its content item",
+                         "type": "string", "pattern": NAME, "not": {"enum": TAKEN}}),
+        "access" => one_of("Who may fetch it; as for the run without it", &ACCESS),
+        "variables" => named(
+            "Its environment",
+            &json!({"pattern": "^[^=\\x00]+$"}),
+            &json!({"type": ["string", "number", "boolean"]}),
+        ),
+        "path" => {
+            json!({"description": "What is fetched once it is deployed", "type": "string", "pattern": "^/[^#]*$"})
+        }
+        _ => Value::Null,
+    }
+}
+
+fn session(key: &str) -> Value {
+    match key {
+        "protocols" => json!({"description": "Sub-protocols that are offered", "type": "array", "uniqueItems": true,
+                              "items": {"type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}}),
+        "maxMessage" => whole("The longest message that is read, bytes; 1 MiB without it", 1, LONGEST_MESSAGE),
+        "actions" => json!({"description": "What is done in the session", "type": "array", "items": action()}),
+        _ => Value::Null,
+    }
+}
+
+fn action() -> Value {
+    let keys: Vec<&str> = ACTIONS.into_iter().chain(BESIDE).collect();
+    let mut action = table(&keys, |key| match key {
+        "send" => text("A text message"),
+        "sendJson" => json!({"description": "JSON as a text message; its texts may have variables"}),
+        "sendFile" => text("A file as a binary message; beside this file"),
+        "expect" => json!({"description": "Wait for such a message", "anyOf": [{"const": "any"}, expected()]}),
+        "think" | "timeout" | "extract" => other(key),
+        "close" => json!({"description": "End the session with this code", "type": "integer", "anyOf":
+            CODES.iter().map(|codes| json!({"minimum": codes.start(), "maximum": codes.end()})).collect::<Vec<_>>()}),
+        _ => Value::Null,
+    });
+    action["oneOf"] = json!(each(&ACTIONS));
+    action["dependentRequired"] = json!({"timeout": ["expect"], "extract": ["expect"]});
+    action
+}
+
+fn expected() -> Value {
+    let mut expected = table(&EXPECTED, |key| match key {
+        "json" => text("JSON path into the message; it finds something, or what else is said of its first value"),
+        key => check()["properties"][key].clone(),
+    });
+    expected["if"] = json!({"required": ["json"]});
+    expected["then"] = at_most_one(&TESTS);
+    expected["else"] = json!({"oneOf": each(&["contains", "matches"]),
+                              "not": {"anyOf": each(&["exists", "equals", "above", "below"])}});
+    expected
 }
 
 fn body(key: &str) -> Value {
