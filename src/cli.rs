@@ -7,8 +7,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::duration;
 
+mod gate;
+mod invocation;
 mod sandbox;
 
+pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
+pub use invocation::{flags, parse};
 pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -49,7 +53,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Remove from the server what killed runs left on it.
     Cleanup(CleanupArgs),
-    /// Posit's documented load-test results.
+    /// Compare a run with those that were accepted before: pass, regressed or inconclusive, for CI.
+    Gate(GateArgs),
+    /// Posit's documented load-test results; `accept` makes a run of yours one to compare with.
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).
     Sandbox(SandboxArgs),
@@ -197,6 +203,9 @@ pub struct OutputArgs {
     /// Where run directories are made.
     #[arg(long, value_name = "DIR", default_value = "runs", env = "CONNECT_BENCH_RUNS")]
     pub runs_dir: PathBuf,
+    /// What was typed, without a key (see [`parse`]): written down, so that the run can be made again.
+    #[arg(skip)]
+    pub invocation: Vec<String>,
 }
 
 /// What `ramp` and `load` have in common.
@@ -349,7 +358,11 @@ pub struct CleanupArgs {
 
 /// Arguments of `connect-bench baselines`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BaselinesArgs {
+    /// What to do with runs of yours.
+    #[command(subcommand)]
+    pub command: Option<BaselinesCommand>,
     /// Print them as one JSON document on stdout.
     #[arg(long)]
     pub json: bool,

@@ -7,18 +7,23 @@ use anyhow::Context as _;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
+mod accept;
 mod baselines;
 mod check;
 mod child;
 mod cleanup;
 mod drive;
+mod evidence;
 mod failure;
+mod gate;
 mod load;
 mod output;
 mod plain;
 mod programs;
 mod ramp;
+mod references;
 mod report;
+mod retry;
 mod run;
 mod run_file;
 mod sandbox;
@@ -42,6 +47,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
+        Command::Gate(args) => in_runtime(gate::run(&args)),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

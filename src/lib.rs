@@ -9,6 +9,7 @@ pub mod cli;
 pub mod command;
 pub mod engine;
 pub mod exit;
+pub mod gate;
 pub mod generator;
 pub mod histogram;
 pub mod host;

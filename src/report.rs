@@ -1,5 +1,6 @@
 //! What people and scripts read: pure functions of a summary, one file per format.
 
+pub mod gate;
 pub mod json;
 pub mod number;
 pub mod text;

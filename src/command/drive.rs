@@ -39,6 +39,8 @@ pub(super) struct Job {
     /// How the server's certificate is verified; `None` over plain http.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) search: Option<Search>,
+    /// The command line that it was asked for with.
+    pub(super) invocation: Vec<String>,
 }
 
 /// A run that writes itself down. When the disk says no it goes on, and says so once.
@@ -75,8 +77,8 @@ impl Log {
 
 /// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
 pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
-    let Job { plan, environment, programs, tls, search } = job;
-    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone() };
+    let Job { plan, environment, programs, tls, search, invocation } = job;
+    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
     let mut run = start(&plan, programs, tls)?;

@@ -33,7 +33,7 @@ pub use open::OpenDocument;
 pub const SCHEMA: u32 = 1;
 
 /// What was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct TargetDocument {
     /// The server, or the URL.
     pub url: String,
@@ -46,7 +46,9 @@ pub struct TargetDocument {
 }
 
 impl TargetDocument {
-    fn of(target: &Target) -> TargetDocument {
+    /// Of a run's target.
+    #[must_use]
+    pub fn of(target: &Target) -> TargetDocument {
         TargetDocument {
             url: target.url.to_string(),
             sandbox: target.sandbox,

@@ -7,6 +7,8 @@ mod contract;
 mod death;
 mod disk;
 mod exact;
+mod gate;
+mod made;
 mod options;
 mod refusals;
 mod scenarios;
