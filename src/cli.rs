@@ -7,10 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::duration;
 
+mod capacity;
+mod connection;
 mod gate;
 mod invocation;
 mod sandbox;
 
+pub use capacity::{CapacityArgs, DemandArgs};
+pub use connection::ConnectionArgs;
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
 pub use invocation::{flags, parse};
 pub use sandbox::{SandboxArgs, SandboxLog};
@@ -51,6 +55,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the result of a run again, also of one that was killed.
     Report(ReportArgs),
+    /// What to buy: users, nodes, cost and headroom, from a ramp.
+    Capacity(CapacityArgs),
     /// Remove from the server what killed runs left on it.
     Cleanup(CleanupArgs),
     /// Compare a run with those that were accepted before: pass, regressed or inconclusive, for CI.
@@ -223,6 +229,9 @@ pub struct RunArgs {
     /// How the load is made.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// How connections are made.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// Where results go.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -9,9 +9,11 @@ use crate::exit::Exit;
 
 mod accept;
 mod baselines;
+mod capacity;
 mod check;
 mod child;
 mod cleanup;
+mod connection;
 mod drive;
 mod evidence;
 mod failure;
@@ -48,6 +50,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
         Command::Gate(args) => in_runtime(gate::run(&args)),
+        Command::Capacity(args) => capacity::run(&args),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

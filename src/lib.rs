@@ -7,6 +7,7 @@ pub mod baseline;
 pub mod capacity;
 pub mod cli;
 pub mod command;
+pub mod connection_options;
 pub mod engine;
 pub mod exit;
 pub mod gate;

@@ -53,6 +53,8 @@ pub enum ErrorKind {
     ConnectTimeout,
     /// Connecting failed in another way.
     Connect,
+    /// The proxy did not connect us.
+    Proxy,
     /// The certificate's issuer is not trusted.
     TlsUnknownAuthority,
     /// The certificate is for another host.
@@ -85,7 +87,7 @@ impl ErrorKind {
             ErrorKind::Dns => 1101,
             ErrorKind::Refused => 1212,
             ErrorKind::ConnectTimeout => 1211,
-            ErrorKind::Connect => 1210,
+            ErrorKind::Connect | ErrorKind::Proxy => 1210,
             ErrorKind::TlsUnknownAuthority => 1310,
             ErrorKind::TlsHostname => 1311,
             ErrorKind::Tls => 1300,
@@ -116,6 +118,7 @@ impl ErrorKind {
             ErrorKind::Refused => "connection refused",
             ErrorKind::ConnectTimeout => "no connection in time",
             ErrorKind::Connect => "cannot connect",
+            ErrorKind::Proxy => "the proxy did not connect us",
             ErrorKind::TlsUnknownAuthority => "certificate not trusted",
             ErrorKind::TlsHostname => "certificate for another host",
             ErrorKind::Tls => "TLS handshake failed",
@@ -132,11 +135,12 @@ impl ErrorKind {
     }
 }
 
-const NAMES: [(ErrorKind, &str); 14] = [
+const NAMES: [(ErrorKind, &str); 15] = [
     (ErrorKind::Dns, "dns"),
     (ErrorKind::Refused, "refused"),
     (ErrorKind::ConnectTimeout, "connect_timeout"),
     (ErrorKind::Connect, "connect"),
+    (ErrorKind::Proxy, "proxy"),
     (ErrorKind::TlsUnknownAuthority, "tls_unknown_authority"),
     (ErrorKind::TlsHostname, "tls_hostname"),
     (ErrorKind::Tls, "tls"),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::steps::{DataPlan, StepList, StepsPlan};
+use crate::connection_options::ConnectionOptions;
 pub use crate::schedule::{Executor, Spacing, Stage};
 use crate::threshold::Limit;
 pub use crate::units::seconds;
@@ -88,6 +89,9 @@ pub struct HttpPlan {
     /// Whether the kernel is asked when bytes arrived, where it can be.
     #[serde(default)]
     pub kernel_timestamps: bool,
+    /// How connections are opened, kept and spoken on.
+    #[serde(default)]
+    pub connection: ConnectionOptions,
 }
 
 /// Who speaks HTTP/1.1.

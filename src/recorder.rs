@@ -24,6 +24,10 @@ pub struct Sample {
     pub retried: bool,
     /// Connections opened for it.
     pub connections: u64,
+    /// Of them those whose TLS handshake resumed an earlier one.
+    pub resumed: u64,
+    /// Of them those that speak HTTP/2.
+    pub http2: u64,
     /// Bytes written and read.
     pub bytes: (u64, u64),
     /// How long the end of the response waited in this machine before we read it, where the kernel told.
@@ -105,6 +109,8 @@ impl Recorder {
         s.sent += u64::from(sample.sent);
         s.retried += u64::from(sample.retried);
         s.connections += sample.connections;
+        s.resumed += sample.resumed;
+        s.http2 += sample.http2;
         s.bytes_sent += sample.bytes.0;
         s.bytes_received += sample.bytes.1;
         s.unstamped += sample.unstamped;
@@ -342,6 +348,8 @@ mod tests {
             sent: true,
             retried: false,
             connections: 0,
+            resumed: 0,
+            http2: 0,
             bytes: (10, 20),
             delay: None,
             unstamped: 0,

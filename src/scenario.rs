@@ -16,10 +16,14 @@
 //! [thresholds]                     # limits; one that is exceeded is exit code 99
 //! http_req_failed = ["rate<0.01"]
 //! "http_req_duration{scenario:fetch}" = [{ threshold = "p(95)<500", abortOnFail = true, after = "10s" }]
+//!
+//! [connection]                     # k6's names, as far as k6 has them: `scenario/connection.rs` has the table
+//! noVUConnectionReuse = true
 //! ```
 //!
 //! [`steps`] has what a list of steps is made of. Knows no clock and no runtime.
 
+mod connection;
 pub mod data;
 mod exec;
 mod executor;
@@ -39,11 +43,12 @@ pub use self::exec::Exec;
 pub use self::executor::{ExecutorName, keys};
 use self::reader::{Fault, Faults, Fields};
 use self::steps::{ListUse, StepFile};
+use crate::connection_options::ConnectionChoices;
 use crate::schedule::Executor;
 use crate::threshold::{Limit, Threshold, ThresholdFault};
 
 /// Keys of the file.
-const TOP: [&str; 6] = ["warmUp", "scenarios", "thresholds", "env", "steps", "data"];
+const TOP: [&str; 7] = ["warmUp", "scenarios", "thresholds", "connection", "env", "steps", "data"];
 
 /// A load test as it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +59,8 @@ pub struct LoadTest {
     pub scenarios: BTreeMap<String, Scenario>,
     /// Limits on what is measured.
     pub thresholds: Vec<Limit>,
+    /// How connections are made, as far as it is said.
+    pub connection: ConnectionChoices,
     /// `${env.NAME}` of all scenarios.
     pub env: BTreeMap<String, String>,
     /// Lists of steps, with their data and files.
@@ -123,6 +130,7 @@ pub fn read_in(text: &str, directory: &Path) -> Result<LoadTest, ScenarioFault> 
         warm_up: top.duration("warmUp").unwrap_or_default(),
         scenarios: scenarios(&top),
         thresholds: limit::read(&top),
+        connection: connection::read(&top),
         env: top.texts("env"),
         steps: StepFile::default(),
     };

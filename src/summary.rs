@@ -2,10 +2,12 @@
 //!
 //! Made from windows, live or from a run directory: the same code, the same result. Knows no clock and no runtime.
 
+mod connections;
 mod figures;
 mod open;
 mod steps;
 
+pub use connections::Connections;
 pub use figures::{Figures, NodeFigures, PublishFigures};
 pub use open::OpenFigures;
 pub use steps::{StepFigures, steps};

@@ -95,6 +95,12 @@ pub struct SeriesWindow {
     pub retried: u64,
     /// Connections opened.
     pub connections: u64,
+    /// Of them those whose TLS handshake resumed an earlier one, and so was cheaper.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub resumed: u64,
+    /// Of them those that speak HTTP/2.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub http2: u64,
     /// Bytes written to the sockets, TLS included where there is TLS.
     pub bytes_sent: u64,
     /// Bytes read from the sockets.
@@ -157,6 +163,8 @@ impl SeriesWindow {
         self.sent += other.sent;
         self.retried += other.retried;
         self.connections += other.connections;
+        self.resumed += other.resumed;
+        self.http2 += other.http2;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         for (status, n) in &other.statuses {

@@ -1,5 +1,6 @@
 //! Drives one run from its start to its summary: windows to the disk, to the view and to the search; signals to the engine.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use url::Url;
 
+use super::connection::Connections;
 use super::failure::Failure;
 use super::signals::Signals;
 use super::view::View;
@@ -38,6 +40,8 @@ pub(super) struct Job {
     pub(super) programs: Arc<dyn Programs>,
     /// How the server's certificate is verified; `None` over plain http.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    /// How connections are made, with what a plan must not hold.
+    pub(super) connections: Connections,
     pub(super) search: Option<Search>,
     /// The command line that it was asked for with.
     pub(super) invocation: Vec<String>,
@@ -77,11 +81,11 @@ impl Log {
 
 /// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
 pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
-    let Job { plan, environment, programs, tls, search, invocation } = job;
+    let Job { plan, environment, programs, tls, connections, search, invocation } = job;
     let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
-    let mut run = start(&plan, programs, tls)?;
+    let mut run = start(&plan, programs, tls, &connections)?;
     let mut course = Course {
         builder: Builder::new((*plan).clone(), environment),
         monitor: Monitor::new(),
@@ -112,13 +116,19 @@ fn start(
     plan: &Arc<Plan>,
     programs: Arc<dyn Programs>,
     tls: Option<Arc<rustls::ClientConfig>>,
+    connections: &Connections,
 ) -> Result<Run, Failure> {
-    let (host, port, config) = address(&plan.target.url)?;
+    let (host, port, config) = address(&plan.target.url, connections)?;
     let config = ClientConfig { http1: plan.http.http1_engine, ..config };
     let client = move || config.clone();
     let stamps = plan.http.kernel_timestamps;
+    let (options, credentials) = (plan.http.connection.clone(), connections.credentials.clone());
+    // Each worker chooses among addresses in its own order.
+    let seed = Cell::new(plan.seed);
     let dial = move || -> Result<NetDial, DialFault> {
-        let dial = NetDial::new(&host, port, tls.clone())?;
+        let to = (host.as_str(), port);
+        let dial =
+            NetDial::with_options(to, tls.clone(), &options, credentials.as_ref(), seed.replace(seed.get() + 1))?;
         Ok(if stamps { dial.with_kernel_timestamps() } else { dial })
     };
     let parts = Parts { dial, client: Arc::new(client), programs };
@@ -126,15 +136,14 @@ fn start(
 }
 
 /// Where connections go, and what every client on them says.
-pub(super) fn address(url: &Url) -> Result<(String, u16, ClientConfig), Failure> {
+pub(super) fn address(url: &Url, connections: &Connections) -> Result<(String, u16, ClientConfig), Failure> {
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(80);
-    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
     let mut origin = url.clone();
     origin.set_path("/");
     // The default, where no plan says otherwise.
-    Ok((host, port, ClientConfig { origin, host: header, http1: Http1Engine::default() }))
+    let config = ClientConfig::new(origin, Http1Engine::default()).context("the host cannot stand in a request")?;
+    Ok((host, port, config.with_options(&connections.options, connections.credentials.as_ref())))
 }
 
 /// Where a run stands.

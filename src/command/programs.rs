@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
+use crate::connection_options::Codings;
 use crate::engine::fetch::Fetch;
 use crate::engine::program::{Exchange, Expect, Program, Request, SeriesId};
 use crate::engine::worker::Programs;
@@ -60,7 +61,7 @@ impl Kitchen {
                     fetch,
                     SeriesId(first),
                     ingredients.key.as_ref(),
-                    &plan.http.user_agent,
+                    (&plan.http.user_agent, &plan.http.connection.accept_encoding),
                 )?)),
                 ProgramPlan::Publish(publish) => {
                     let recipe = publish_recipe(plan, publish, first, ingredients)?;
@@ -80,10 +81,16 @@ impl Kitchen {
     }
 }
 
-fn headers(agent: &str) -> anyhow::Result<HeaderMap> {
+fn headers(agent: &str, codings: &Codings) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_str(agent).context("the user agent cannot be sent")?);
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    if !codings.is_empty() {
+        headers.insert(
+            ACCEPT_ENCODING,
+            HeaderValue::from_str(&codings.to_string()).context("the codings cannot be sent")?,
+        );
+    }
     Ok(headers)
 }
 
@@ -92,10 +99,10 @@ pub(super) fn exchange(
     fetch: &FetchPlan,
     series: SeriesId,
     key: Option<&ApiKey>,
-    agent: &str,
+    (agent, codings): (&str, &Codings),
 ) -> anyhow::Result<Exchange> {
     let target: Uri = fetch.path.parse().with_context(|| format!("{:?} is no path", fetch.path))?;
-    let mut headers = headers(agent)?;
+    let mut headers = headers(agent, codings)?;
     if fetch.with_key {
         let key = key.ok_or_else(|| anyhow!("there is no key to fetch with"))?;
         headers.insert(AUTHORIZATION, key.authorization());
@@ -115,7 +122,7 @@ fn step_ingredients(plan: &Plan, scenario: usize, first: u16, given: &Ingredient
     origin.set_path("/");
     let data = given.materials.data.iter().map(|(name, data)| (name.clone(), data.set.clone()));
     Ok(steps::Given {
-        headers: headers(&plan.http.user_agent)?,
+        headers: headers(&plan.http.user_agent, &plan.http.connection.accept_encoding)?,
         key: given.key.as_ref().map(ApiKey::authorization),
         origin,
         data: data.collect(),

@@ -144,8 +144,15 @@ pub(super) fn check_files(vus: u32) -> Result<(), Failure> {
 }
 
 fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
+    let discards = session.connections.options.discard_response_bodies;
     let (steps, program) = match &slot.work {
-        Work::Fetch => (vec![FETCH.to_owned()], ProgramPlan::Fetch(session.fetch.clone())),
+        Work::Fetch => (
+            vec![FETCH.to_owned()],
+            ProgramPlan::Fetch(FetchPlan {
+                body_contains: session.fetch.body_contains.clone().filter(|_| !discards),
+                ..session.fetch.clone()
+            }),
+        ),
         Work::FetchPath { path, expect_body } => {
             let mut fetch = session.fetch.clone();
             if let Some(path) = path {
@@ -153,7 +160,7 @@ fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
                 fetch = FetchPlan { statuses: Vec::new(), content_type: None, body_contains: None, ..fetch };
                 fetch.path = format!("{}{}", session.root, path.trim_start_matches('/'));
             }
-            fetch.body_contains = expect_body.clone().or(fetch.body_contains);
+            fetch.body_contains = expect_body.clone().or(fetch.body_contains).filter(|_| !discards);
             (vec![FETCH.to_owned()], ProgramPlan::Fetch(fetch))
         }
         Work::Steps(steps) => {
@@ -194,6 +201,7 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
                 cli::Http1Engine::Own => Http1Engine::Own,
             },
             kernel_timestamps: !engine.no_kernel_timestamps,
+            connection: session.connections.options.clone(),
         },
         workers,
         warm_up: shape.warm_up,
@@ -219,6 +227,7 @@ pub(super) async fn execute(
         environment: place.environment.clone(),
         programs,
         tls: session.tls.clone(),
+        connections: session.connections.clone(),
         search: shape.search,
         invocation: place.invocation.clone(),
     };

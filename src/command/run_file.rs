@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
+use super::connection;
 use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, deliver, thresholds};
@@ -24,7 +25,9 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
+    let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let mut load_test = read(&args.file)?;
+    let choices = choices.or(load_test.connection.clone());
     // Posit's documented figures are of another workload than steps of one's own, unless somebody asks for them.
     let own = load_test.scenarios.values().any(|scenario| !scenario.exec.lists().is_empty());
     let baselines = if own && args.baseline.is_empty() { Vec::new() } else { baselines };
@@ -33,7 +36,9 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
         load_test.thresholds.push(limit);
     }
     check_files(load_test.max_vus())?;
-    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let (mut aim, mut signals) =
+        target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let connections = connection::resolve(&choices, &mut aim, &view)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
         let error = anyhow!("a plain URL cannot be published to; add --no-publish to leave those scenarios out");
@@ -44,7 +49,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let shape = shape(&load_test);
     let place = Place::new("run", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let made = (&content, &args.run.engine);
+    let made = (&content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
     session.ingredients.materials = Arc::new(load_test.steps);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
+use super::connection::Connections;
 use super::failure::Failure;
 use super::plain;
 use super::programs::Ingredients;
@@ -15,6 +16,7 @@ use super::signals::Signals;
 use super::target::{Aim, ConnectAim, extra_roots};
 use super::view::View;
 use crate::cli::{ContentArgs, EngineArgs, FetchAuth};
+use crate::connection_options::ConnectionOptions;
 use crate::exit::Exit;
 use crate::http::tls;
 use crate::plan::{FetchPlan, PublishPlan, Target};
@@ -51,6 +53,7 @@ pub(super) struct Session {
     pub(super) ingredients: Ingredients,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) insecure: bool,
+    pub(super) connections: Connections,
     /// How long the publish before the run took: a stage of a search should cover one.
     pub(super) publish_took: Duration,
     /// The Connect side; none of a plain URL.
@@ -71,16 +74,16 @@ pub(super) struct Server {
 /// Makes a target ready. On failure, and where a signal comes first, what was made until then is removed again.
 pub(super) async fn prepare(
     aim: Aim,
-    (content, engine): (&ContentArgs, &EngineArgs),
+    (content, engine, connections): (&ContentArgs, &EngineArgs, Connections),
     place: (&str, &Path),
     (view, signals): (&View, &mut Signals),
 ) -> Result<Session, Failure> {
     match aim {
         Aim::Url { url, insecure, extra } => tokio::select! {
-            session = plain::prepare(url, (insecure, extra.as_ref()), content, engine, view) => session,
+            session = plain::prepare(url, (insecure, extra.as_ref()), (content, engine), connections, view) => session,
             _ = signals.next() => Err(interrupted()),
         },
-        Aim::Connect(aim) => connect(*aim, (content, engine), place, (view, signals)).await,
+        Aim::Connect(aim) => connect(*aim, (content, engine, connections), place, (view, signals)).await,
     }
 }
 
@@ -92,20 +95,22 @@ pub(super) fn tls_for(
     url: &Url,
     insecure: bool,
     extra: Option<&tls::ExtraRoots>,
+    options: &ConnectionOptions,
 ) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
     match url.scheme() {
-        "https" => tls::config(insecure, extra).map(Some).map_err(Failure::invalid),
+        "https" => tls::config(insecure, extra, options).map(Some).map_err(Failure::invalid),
         _ => Ok(None),
     }
 }
 
 async fn connect(
     aim: ConnectAim,
-    (content, engine): (&ContentArgs, &EngineArgs),
+    (content, engine, connections): (&ContentArgs, &EngineArgs, Connections),
     (run_id, directory): (&str, &Path),
     (view, signals): (&View, &mut Signals),
 ) -> Result<Session, Failure> {
-    let tls = tls_for(aim.config.server.url(), aim.config.insecure, extra_roots(&aim.config).as_ref())?;
+    let (insecure, extra) = (aim.config.insecure, extra_roots(&aim.config));
+    let tls = tls_for(aim.config.server.url(), insecure, extra.as_ref(), &connections.options)?;
     let client = Client::new(aim.config.clone()).map_err(Failure::api)?;
     view.doing(&format!("preflight: {}", client.server()));
     let publishes = content.content.is_none() || !content.no_publish;
@@ -140,10 +145,21 @@ async fn connect(
     let guid = Some(made.fetch.content.guid.clone());
     let target = Target { content_guid: guid, fetch_with_key: fetch.with_key, ..target };
     let publish = bundles.publish_plan(&made, content, engine);
-    let insecure = server.aim.config.insecure;
     let root = server.client.server().content(&made.fetch.content.guid).path().to_owned();
     let server = Some(server);
-    Ok(Session { target, fetch, root, publish, ingredients, tls, insecure, publish_took, server, unreported: 0 })
+    Ok(Session {
+        target,
+        fetch,
+        root,
+        publish,
+        ingredients,
+        tls,
+        insecure,
+        connections,
+        publish_took,
+        server,
+        unreported: 0,
+    })
 }
 
 async fn preflight(client: &Client, aim: &ConnectAim, publishes: bool) -> Result<(Target, Runtimes), ApiError> {

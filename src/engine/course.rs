@@ -196,7 +196,7 @@ impl<D: Dial> Course<D> {
         handle.arrival.set(arrival);
         let seed = place.plan.seed ^ (u64::from(number) << 16) ^ self.scenario as u64;
         let program = place.programs.program(self.scenario, number);
-        spawn_local(Vu { course: self.clone(), handle: handle.clone(), program, seed }.run(from));
+        spawn_local(Vu { course: self.clone(), handle: handle.clone(), program, seed, number }.run(from));
         self.vus.borrow_mut().push(handle);
     }
 

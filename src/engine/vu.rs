@@ -27,6 +27,8 @@ pub(super) struct Shared<D: Dial> {
     /// The start of the run: all times are since then.
     pub(super) start: Instant,
     pub(super) reset_cookies: bool,
+    /// A connection is for one iteration.
+    pub(super) disconnects: bool,
 }
 
 impl<D: Dial> Shared<D> {
@@ -68,6 +70,8 @@ pub(super) struct Vu<D: Dial> {
     pub(super) handle: Rc<Handle>,
     pub(super) program: Box<dyn Program>,
     pub(super) seed: u64,
+    /// Its number in its scenario, over all workers.
+    pub(super) number: u32,
 }
 
 impl<D: Dial> Vu<D> {
@@ -77,7 +81,7 @@ impl<D: Dial> Vu<D> {
         if from > Instant::now() {
             self.handle.unless_leaving(self.course.place.timer.until(from)).await;
         }
-        let mut client = Client::new(shared.dial.clone(), shared.client.clone());
+        let mut client = Client::new(shared.dial.clone(), shared.client.clone()).for_vu(self.number);
         let random = SmallRng::seed_from_u64(self.seed);
         let at = Instant::now();
         let now = at.saturating_duration_since(shared.start);
@@ -149,6 +153,9 @@ impl<D: Dial> Vu<D> {
             }
         }
         let ended = self.iteration(client, driver).await;
+        if shared.disconnects {
+            client.disconnect();
+        }
         let now = driver.read_clock(&shared);
         {
             let mut recorder = shared.recorder.borrow_mut();
@@ -307,6 +314,8 @@ impl<D: Dial> Shared<D> {
             sent: done.sent,
             retried: done.retried,
             connections: done.connections,
+            resumed: done.resumed,
+            http2: done.http2,
             bytes: done.bytes,
             delay: done.delay,
             unstamped: done.unstamped,

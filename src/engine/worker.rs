@@ -14,6 +14,7 @@ use super::program::Program;
 use super::timer::Timer;
 pub use super::timer::Timing;
 use super::vu::Shared;
+use crate::connection_options::Reuse;
 use crate::http::{ClientConfig, Dial, guard::SWEEP};
 use crate::plan::Plan;
 use crate::recorder::Recorder;
@@ -92,6 +93,7 @@ pub async fn run<D: Dial>(task: Task<D>) {
         events: RefCell::default(),
         start,
         reset_cookies: plan.http.reset_cookies,
+        disconnects: plan.http.connection.reuse == Reuse::Iteration,
     });
     let timer = Timer::new(timing);
     let serving = timer.clone();

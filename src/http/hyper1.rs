@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, COOKIE, HOST};
-use http::{HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Uri};
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
@@ -21,29 +21,40 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
+use super::exchange::HeadParts;
 use super::meter::{Marks, Metered};
-use crate::engine::program::Exchange;
+use super::request::Exchange;
+use crate::connection_options::Coding;
 use crate::outcome::ErrorKind;
 
-/// The headers of the exchange that a VU made last, with what the connection adds; most VUs make the same one again.
+/// The target and the headers of the exchange that a VU made last, with what the connection adds; most VUs make the same one again.
 #[derive(Debug, Default)]
 pub(super) struct Template {
     exchange: Option<Rc<Exchange>>,
     cookie: Option<HeaderValue>,
+    target: Uri,
     headers: HeaderMap,
     /// The map of the last response, empty: hyper makes a response's map of its request's, and a small one has to grow.
     spare: HeaderMap,
 }
 
 impl Template {
-    /// Puts the headers together, unless they are those of the last exchange.
-    pub(super) fn prepare(&mut self, x: &Rc<Exchange>, host: &HeaderValue, cookie: Option<HeaderValue>) {
+    /// Puts target and headers together, unless they are those of the last exchange.
+    pub(super) fn prepare(&mut self, x: &Rc<Exchange>, parts: &HeadParts, cookie: Option<HeaderValue>) {
         if self.cookie != cookie || !self.exchange.as_ref().is_some_and(|last| Rc::ptr_eq(last, x)) {
             self.headers = x.request.headers.clone();
-            self.headers.insert(HOST, host.clone());
+            self.headers.insert(HOST, parts.host.clone());
             if let Some(cookie) = &cookie {
                 self.headers.insert(COOKIE, cookie.clone());
             }
+            if parts.close {
+                self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(authorization) = &parts.proxy_authorization {
+                self.headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+            }
+            let target = &x.request.target;
+            self.target = if parts.absolute { parts.whole(target) } else { target.clone() };
             self.exchange = Some(x.clone());
             self.cookie = cookie;
         }
@@ -53,7 +64,7 @@ impl Template {
     fn request(&mut self, x: &Exchange) -> http::Request<Full<Bytes>> {
         let mut request = http::Request::new(Full::new(x.request.body.clone()));
         *request.method_mut() = x.request.method.clone();
-        *request.uri_mut() = x.request.target.clone();
+        *request.uri_mut() = self.target.clone();
         let mut headers = std::mem::take(&mut self.spare);
         for (name, value) in &self.headers {
             headers.append(name.clone(), value.clone());
@@ -121,6 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         if let Some(expected) = &x.expect.content_type {
             let got = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
             attempt.media_type = is_media_type(got, expected);
+        }
+        if x.request.headers.contains_key(ACCEPT_ENCODING) {
+            attempt.coding = parts.headers.get(CONTENT_ENCODING).and_then(|value| Coding::of(value.as_bytes()));
         }
         attempt.headers = Some(parts.headers);
         let read = self.read_body(body, x.bytes_kept(), kept).await;

@@ -3,12 +3,14 @@
 //! Stable from the first release: fields are added, never renamed or removed. `schemas/` has their JSON Schemas, and a
 //! test holds real output against them. A figure without data is `null`, never zero.
 
+mod capacity;
 mod latency;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use capacity::{CapacityDocument, capacity};
 pub use latency::LatencyDocument;
 use serde::Serialize;
 
@@ -18,7 +20,7 @@ use crate::histogram::Latency;
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
 use crate::stats::Interval;
-use crate::summary::{Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
+use crate::summary::{Connections, Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
 use crate::threshold::Verdict;
 use crate::window::Counts;
 use steps::{CheckDocument, SeriesDocument};
@@ -119,6 +121,8 @@ pub struct LoadDocument {
     pub open_model: Option<OpenDocument>,
     /// What became of the thresholds.
     pub thresholds: Vec<Verdict>,
+    /// The connections of the whole run.
+    pub connections: Connections,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
 }
@@ -287,6 +291,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         run_dir: run_dir.display().to_string(),
         open_model: OpenDocument::of(summary),
         thresholds: summary.thresholds.clone(),
+        connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
     }
 }

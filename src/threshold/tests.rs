@@ -50,6 +50,7 @@ fn plan(thresholds: Vec<Limit>) -> Plan {
             reset_cookies: false,
             http1_engine: crate::plan::Http1Engine::Hyper,
             kernel_timestamps: false,
+            connection: crate::connection_options::ConnectionOptions::default(),
         },
         workers: 1,
         warm_up: Duration::from_secs(2),

@@ -14,7 +14,13 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_connect-bench");
 /// Nothing here takes as long, however busy the machine.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// What the environment may have that would change what the program does.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 15] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
     "CONNECT_SERVER",
     "CONNECT_API_KEY",
     "CONNECT_INSECURE",

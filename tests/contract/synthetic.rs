@@ -77,6 +77,7 @@ fn plan(command: &str, target: Target, scenarios: Vec<ScenarioPlan>) -> Plan {
             reset_cookies: false,
             http1_engine: Http1Engine::Hyper,
             kernel_timestamps: true,
+            connection: connect_bench::connection_options::ConnectionOptions::default(),
         },
         workers: 2,
         warm_up: Duration::from_secs(WARM_UP_S),

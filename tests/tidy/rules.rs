@@ -7,6 +7,7 @@ use crate::source::{Source, words};
 const PURE: &[&str] = &[
     "baseline",
     "capacity",
+    "connection_options",
     "exit",
     "gate",
     "generator",
@@ -31,11 +32,11 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "io::s
 /// Who may import whom, besides the pure modules, which all may. A new module needs a row here.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
-    ("cli", &["sandbox", "units"]),
+    ("cli", &["connection_options", "sandbox", "units"]),
     ("host", &[]),
     ("summary", &["host"]),
     ("rundir", &["host"]),
-    ("http", &["engine"]),
+    ("http", &[]),
     ("engine", &["http"]),
     ("posit_connect", &["engine", "http"]),
     ("report", &[]),

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{model, steps, table, what, wrap};
+use super::{connections, model, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -31,6 +31,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
+    out.push_str(&connections::connections(summary));
     out.push_str(&health(summary, &figures));
     if !baselines.is_empty() {
         out.push_str(&documented(summary, &figures, baselines));
