@@ -61,6 +61,10 @@ pub enum Command {
     Cleanup(CleanupArgs),
     /// Compare a run with those that were accepted before: pass, regressed or inconclusive, for CI.
     Gate(GateArgs),
+    /// Hold runs side by side.
+    Compare(CompareArgs),
+    /// Show how runs developed, and where their level changed.
+    History(HistoryArgs),
     /// Posit's documented load-test results; `accept` makes a run of yours one to compare with.
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).

@@ -13,11 +13,13 @@ mod capacity;
 mod check;
 mod child;
 mod cleanup;
+mod compare;
 mod connection;
 mod drive;
 mod evidence;
 mod failure;
 mod gate;
+mod history;
 mod load;
 mod output;
 mod plain;
@@ -50,6 +52,8 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
         Command::Gate(args) => in_runtime(gate::run(&args)),
+        Command::Compare(args) => compare::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Capacity(args) => capacity::run(&args),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),

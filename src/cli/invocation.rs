@@ -10,6 +10,8 @@ use super::{Cli, Command};
 
 /// Arguments that are never written down.
 const SECRET: [&str; 1] = ["api_key"];
+/// Arguments that may have a user's name and password in them.
+const ADDRESSES: [&str; 3] = ["server", "url", "proxy"];
 
 /// Parses the command line, or ends the process with what is wrong with it.
 #[must_use]
@@ -53,7 +55,10 @@ fn typed(matches: &ArgMatches) -> Vec<String> {
         let takes = argument.get_num_args().is_none_or(|n| n.takes_values()) && argument.get_action().takes_values();
         let values = matches.get_raw(id).into_iter().flatten().map(|value| value.to_string_lossy());
         match argument.get_long() {
-            Some(long) if takes => out.extend(values.map(|value| format!("--{long}={}", without_user(&value)))),
+            Some(long) if takes && ADDRESSES.contains(&long) => {
+                out.extend(values.map(|value| format!("--{long}={}", without_user(&value))));
+            }
+            Some(long) if takes => out.extend(values.map(|value| format!("--{long}={value}"))),
             Some(long) => out.push(format!("--{long}")),
             None => out.extend(values.map(|value| value.into_owned())),
         }
@@ -61,14 +66,15 @@ fn typed(matches: &ArgMatches) -> Vec<String> {
     out
 }
 
-/// A URL without a user's name and password, which are as secret as a key.
+/// An address without a user's name and password, which are as secret as a key; with or without its scheme.
 fn without_user(value: &str) -> String {
-    match url::Url::parse(value) {
-        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-            let gone = url.set_username("").and_then(|()| url.set_password(None));
-            if gone.is_ok() { url.to_string() } else { String::new() }
-        }
-        _ => value.to_owned(),
+    let begin = value.find("//").map_or(0, |at| at + 2);
+    let end = value[begin..].find(['/', '?', '#']).map_or(value.len(), |at| begin + at);
+    // Without a path there can be no @ behind the host; a slash before it is one of a password that was not coded.
+    let end = if value[begin..end].contains('.') || value[begin..end].contains('@') { end } else { value.len() };
+    match value[begin..end].rfind('@') {
+        Some(at) => format!("{}{}", &value[..begin], &value[begin + at + 1..]),
+        None => value.to_owned(),
     }
 }
 
@@ -114,6 +120,11 @@ mod tests {
         }
         let got = invocation(&["load", "-s", "https://me:s3cret@connect.example.com/x"]);
         assert_eq!(got, ["load", "--server=https://connect.example.com/x"]);
+        assert_eq!(
+            invocation(&["load", "--proxy", "me:s3c/ret@proxy:3128"])[1],
+            "--proxy=me:s3c/ret@proxy:3128".replace("me:s3c/ret@", "")
+        );
+        assert_eq!(without_user("http://127.0.0.1:8080/a@b"), "http://127.0.0.1:8080/a@b");
     }
 
     #[test]

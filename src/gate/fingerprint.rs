@@ -32,6 +32,7 @@ const PROPERTIES: &[Property] = &[
     must("scheme", "http or https"),
     must("fetch_auth", "whether fetches carry the key"),
     must("cookies", "what becomes of cookies"),
+    must("connections", "how connections are made"),
     must("nodes", "nodes that answered"),
     must("harness", "major version of connect-bench"),
     may("server", "the server"),
@@ -89,6 +90,7 @@ impl Fingerprint {
             ("scheme", known(target.url.scheme())),
             ("fetch_auth", known(if target.fetch_with_key { "with the key" } else { "without the key" })),
             ("cookies", known(if plan.http.reset_cookies { "forgotten each iteration" } else { "kept" })),
+            ("connections", serde_json::to_string(&plan.http.connection).ok()),
             ("nodes", (nodes > 0).then(|| nodes.to_string())),
             ("harness", major(&summary.version)),
             // A sandbox of our own has another port each time.

@@ -250,3 +250,64 @@ async fn a_regression_that_cannot_be_confirmed_is_inconclusive() {
     let unknown = gate(&bench, &Made::at(11, 300), &["--retries", "1"]).await;
     assert!(unknown.code == Some(121) && unknown.stdout.contains("not written down"), "{unknown:#?}");
 }
+
+/// Holds a document against its schema, which has to miss any field that is gone.
+fn valid(name: &str, document: &Value) {
+    let path = format!("{}/schemas/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let faults: Vec<String> =
+        validator.iter_errors(document).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+    assert!(faults.is_empty(), "{name}:\n{}", faults.join("\n"));
+    for field in document.as_object().unwrap().keys() {
+        let mut less = document.clone();
+        less.as_object_mut().unwrap().remove(field);
+        assert!(!validator.is_valid(&less), "{name} without {field} passes");
+    }
+}
+
+#[tokio::test]
+async fn the_documents_are_as_their_schemas_say() {
+    let bench = accepted().await;
+    let limit = ["--json", "--threshold", "http_req_duration: p(95)<40"];
+    valid("gate", &gate(&bench, &Made::at(10, 360), &limit).await.json());
+    valid("gate", &gate(&bench, &Made { limited: true, ..Made::at(11, 360) }, &["--json"]).await.json());
+    valid("gate", &gate(&bench, &Made { vus: 30, ..Made::at(12, 360) }, &["--json"]).await.json());
+    let runs: Vec<String> = bench.runs().into_iter().map(|run| run.display().to_string()).collect();
+    valid("compare", &bench.run(&["compare", &runs[0], &runs[1], "--json"]).await.json());
+    valid("history", &bench.run(&["history", HISTORY, "--json"]).await.json());
+}
+
+#[tokio::test]
+async fn runs_are_held_side_by_side() {
+    let bench = Bench::new();
+    let (a, b) = (write(&bench, &Made::at(1, 400)), write(&bench, &Made { vus: 40, ..Made::at(2, 440) }));
+    let ended = bench.run(&["compare", &a, &b]).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(
+        ended.stdout.contains("+10.0 % [") && ended.stdout.contains("B is not like for like with A: the load"),
+        "{ended:#?}"
+    );
+    bench.run(&["compare", &a]).await.fails(2, &["2"]);
+    bench.run(&["compare", &a, "nowhere"]).await.fails(104, &["nowhere", "not a run directory"]);
+}
+
+#[tokio::test]
+async fn a_history_shows_where_the_level_changed() {
+    let bench = Bench::new();
+    for hour in 0..16 {
+        let level = if hour < 10 { 400 } else { 340 };
+        write(&bench, &Made::at(hour, level + u64::try_from(hour % 3).unwrap()));
+    }
+    write(&bench, &Made { vus: 99, ..Made::at(-5, 400) });
+    let ended = bench.run(&["history"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(
+        ended.stdout.contains("1 more is left out")
+            && ended.stdout.contains("◆ requests per second 401 → 341 (−15 %)"),
+        "{ended:#?}"
+    );
+    let document = bench.run(&["history", "--json"]).await.json();
+    assert_eq!((&document["changes"][0]["index"], document["runs"].as_array().unwrap().len()), (&10.into(), 16));
+    bench.run(&["history", "nowhere"]).await.fails(2, &["no valid run"]);
+}

@@ -72,6 +72,7 @@ impl Made {
                 reset_cookies: false,
                 http1_engine: Http1Engine::Own,
                 kernel_timestamps: true,
+                connection: connect_bench::connection_options::ConnectionOptions::default(),
             },
             workers: 1,
             warm_up: Duration::ZERO,
