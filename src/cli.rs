@@ -10,10 +10,14 @@ use crate::units::{duration, loopback};
 
 mod capacity;
 mod connection;
+mod gate;
+mod invocation;
 mod sandbox;
 
 pub use capacity::{CapacityArgs, DemandArgs};
 pub use connection::ConnectionArgs;
+pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
+pub use invocation::{flags, parse};
 pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -58,7 +62,13 @@ pub enum Command {
     Capacity(CapacityArgs),
     /// Remove from the server what killed runs left on it.
     Cleanup(CleanupArgs),
-    /// Posit's documented load-test results.
+    /// Compare a run with those that were accepted before: pass, regressed or inconclusive, for CI.
+    Gate(GateArgs),
+    /// Hold runs side by side.
+    Compare(CompareArgs),
+    /// Show how runs developed, and where their level changed.
+    History(HistoryArgs),
+    /// Posit's documented load-test results; `accept` makes a run of yours one to compare with.
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).
     Sandbox(SandboxArgs),
@@ -215,6 +225,9 @@ pub struct OutputArgs {
     /// Where run directories are made.
     #[arg(long, value_name = "DIR", default_value = "runs", env = "CONNECT_BENCH_RUNS")]
     pub runs_dir: PathBuf,
+    /// What was typed, without a key (see [`parse`]): written down, so that the run can be made again.
+    #[arg(skip)]
+    pub invocation: Vec<String>,
 }
 
 /// What `ramp` and `load` have in common.
@@ -430,7 +443,11 @@ pub struct CleanupArgs {
 
 /// Arguments of `connect-bench baselines`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BaselinesArgs {
+    /// What to do with runs of yours.
+    #[command(subcommand)]
+    pub command: Option<BaselinesCommand>,
     /// Print them as one JSON document on stdout.
     #[arg(long)]
     pub json: bool,

@@ -7,15 +7,20 @@ use anyhow::Context as _;
 use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
+mod accept;
 mod baselines;
 mod capacity;
 mod check;
 mod child;
 mod cleanup;
+mod compare;
 mod connection;
 mod control;
 mod drive;
+mod evidence;
 mod failure;
+mod gate;
+mod history;
 mod keys;
 mod live;
 mod load;
@@ -24,8 +29,10 @@ mod parts;
 mod plain;
 mod programs;
 mod ramp;
+mod references;
 mod relative;
 mod report;
+mod retry;
 mod run;
 mod run_file;
 mod sandbox;
@@ -51,6 +58,9 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Report(args) => report::run(&args),
         Command::Control(args) => in_runtime(control::run(&args)),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
+        Command::Gate(args) => in_runtime(gate::run(&args)),
+        Command::Compare(args) => compare::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Capacity(args) => in_runtime(capacity::run(&args)),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),

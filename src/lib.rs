@@ -11,6 +11,7 @@ pub mod connection_options;
 pub mod control;
 pub mod engine;
 pub mod exit;
+pub mod gate;
 pub mod generator;
 pub mod histogram;
 pub mod host;

@@ -54,6 +54,10 @@ pub struct PlanFile {
     pub plan: Plan,
     /// Where and when.
     pub environment: Environment,
+    /// The command line that made it, without the program's name and without a key: by it a run is made again. Empty
+    /// where it was not written down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invocation: Vec<String>,
 }
 
 /// A run's directory, while the run writes it.
@@ -223,7 +227,7 @@ pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
         known(&path.join("summary.json"), summary.schema, SCHEMA)?;
         return Ok(summary);
     }
-    let PlanFile { plan, environment } = read_plan(path)?;
+    let PlanFile { plan, environment, .. } = read_plan(path)?;
     let mut builder = Builder::new(plan, environment);
     control_events(path).into_iter().for_each(|event| builder.control(event));
     for second in seconds(path)? {

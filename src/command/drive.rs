@@ -45,6 +45,8 @@ pub(super) struct Job {
     /// How connections are made, with what a plan must not hold.
     pub(super) connections: Connections,
     pub(super) search: Option<Search>,
+    /// The command line that it was asked for with.
+    pub(super) invocation: Vec<String>,
 }
 
 /// A run that writes itself down. When the disk says no it goes on, and says so once.
@@ -81,8 +83,8 @@ impl Log {
 
 /// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
 pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
-    let Job { plan, environment, programs, tls, connections, search } = job;
-    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone() };
+    let Job { plan, environment, programs, tls, connections, search, invocation } = job;
+    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
     let mut run = start(&plan, programs, tls, &connections)?;

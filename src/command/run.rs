@@ -34,6 +34,8 @@ pub(super) struct Place {
     pub(super) id: String,
     pub(super) environment: Environment,
     pub(super) directory: PathBuf,
+    /// The command line, to make the run again by.
+    invocation: Vec<String>,
 }
 
 impl Place {
@@ -41,7 +43,7 @@ impl Place {
         let environment = Environment::now();
         let id = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let directory = output.runs_dir.join(rundir::name(&environment, command, &id));
-        Place { id, environment, directory }
+        Place { id, environment, directory, invocation: output.invocation.clone() }
     }
 
     /// Removes the directory if nothing worth keeping is in it: a run that never began leaves no trace.
@@ -228,6 +230,7 @@ pub(super) async fn execute(
         tls: session.tls.clone(),
         connections: session.connections.clone(),
         search: shape.search,
+        invocation: place.invocation.clone(),
     };
     let mut summary = drive(job, log, view, signals).await?;
     session.name_nodes(&mut summary).await;

@@ -39,7 +39,7 @@ pub use sockets::SocketDocument;
 pub const SCHEMA: u32 = 1;
 
 /// What was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct TargetDocument {
     /// The server, or the URL.
     pub url: String,
@@ -52,7 +52,9 @@ pub struct TargetDocument {
 }
 
 impl TargetDocument {
-    fn of(target: &Target) -> TargetDocument {
+    /// Of a run's target.
+    #[must_use]
+    pub fn of(target: &Target) -> TargetDocument {
         TargetDocument {
             url: target.url.to_string(),
             sandbox: target.sandbox,

@@ -67,7 +67,7 @@ fn ends_in_digit(word: &str) -> bool {
 }
 
 /// The first line of every result: what it is a result of.
-fn what(target: &Target) -> String {
+pub(crate) fn what(target: &Target) -> String {
     if target.sandbox {
         let profile = target.sandbox_profile.as_deref().unwrap_or("own");
         return format!("SANDBOX ({profile}), not Posit Connect: a stand-in with a known capacity");

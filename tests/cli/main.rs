@@ -9,6 +9,8 @@ mod control;
 mod death;
 mod disk;
 mod exact;
+mod gate;
+mod made;
 mod options;
 mod refusals;
 mod scenarios;
