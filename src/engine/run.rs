@@ -162,7 +162,7 @@ impl Run {
                 Report::Event(event) => return Some(Delivery::Event(event)),
                 Report::Window { second: at, window } => {
                     let Some(alignment) = &mut self.alignment else { continue };
-                    let complete = alignment.push(at, &window);
+                    let complete = alignment.push(at, *window);
                     self.ready.extend(complete.into_iter().map(|(at, window)| second(&self.plan, at, window)));
                 }
             }
