@@ -17,7 +17,7 @@ events {{ worker_connections {connections}; }}
 http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; reset_timedout_connection on;
 client_body_temp_path {d}/b; proxy_temp_path {d}/p; fastcgi_temp_path {d}/f; uwsgi_temp_path {d}/u; scgi_temp_path {d}/s;
 server {{ listen 127.0.0.1:{port} backlog=16384; listen 127.0.0.1:{tls} ssl backlog=16384; default_type application/json;
-listen 127.0.0.1:{h2c} http2 backlog=16384; listen 127.0.0.1:{h2} ssl http2 backlog=16384;
+listen 127.0.0.1:{h2} ssl http2 backlog=16384;
 ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;
 location = /status {{ stub_status; }} location / {{ return 200 '{body}'; }} }} }}
 """
@@ -34,11 +34,10 @@ class Nginx:
 
     def __init__(self, core=system.CORE, realtime=True):
         self.core, self.realtime = core, realtime
-        self.ports = {name: free_port() for name in ("port", "tls", "h2c", "h2")}
+        self.ports = {name: free_port() for name in ("port", "tls", "h2")}
         self.port = self.ports["port"]
         self.url = f"http://127.0.0.1:{self.port}/"
         self.tls_url = f"https://127.0.0.1:{self.ports['tls']}/"
-        self.h2c_url = f"http://127.0.0.1:{self.ports['h2c']}/"
         self.h2_url = f"https://127.0.0.1:{self.ports['h2']}/"
 
     def __enter__(self):

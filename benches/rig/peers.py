@@ -113,10 +113,10 @@ TOOLS = {
     "k6": (k6, _errors_by(r"http_req_failed[.\s]*:\s*\S+\s+(\d+) out of")),
 }
 
-# Over HTTP/2, one request at a time on each connection, as our VUs have it.
+TLS_TOOLS = {tool: TOOLS[tool] for tool in ("connect-bench, own", "connect-bench, hyper", "wrk", "oha")}
+# One request at a time on each connection, as our VUs have it.
 HTTP2_TOOLS = {
     "connect-bench": ours("own", "--http2", "auto"),
     "oha": oha("--http2"),
     "h2load": (h2load, _errors_by(r"(\d+) failed")),
 }
-H2C_TOOLS = {**HTTP2_TOOLS, "connect-bench": ours("own", "--http2", "prior-knowledge")}
