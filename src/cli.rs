@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::units::duration;
 
+mod capacity;
 mod connection;
 mod sandbox;
 
+pub use capacity::{CapacityArgs, DemandArgs};
 pub use connection::ConnectionArgs;
 pub use sandbox::{SandboxArgs, SandboxLog};
 
@@ -49,6 +51,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the result of a run again, also of one that was killed.
     Report(ReportArgs),
+    /// What to buy: users, nodes, cost and headroom, from a ramp.
+    Capacity(CapacityArgs),
     /// Remove from the server what killed runs left on it.
     Cleanup(CleanupArgs),
     /// Posit's documented load-test results.
@@ -274,6 +278,9 @@ pub struct LoadArgs {
     /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
     #[arg(long, value_name = "METRIC: EXPR")]
     pub threshold: Vec<String>,
+    /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
+    #[arg(long, value_name = "RUN|ID")]
+    pub threshold_baseline: Option<String>,
     /// What `ramp` and `load` have in common.
     #[command(flatten)]
     pub run: RunArgs,
@@ -303,6 +310,9 @@ pub struct RunFileArgs {
     /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
     #[arg(long, value_name = "METRIC: EXPR")]
     pub threshold: Vec<String>,
+    /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
+    #[arg(long, value_name = "RUN|ID")]
+    pub threshold_baseline: Option<String>,
     /// What `ramp`, `load` and `run` have in common.
     #[command(flatten)]
     pub run: RunArgs,
@@ -313,10 +323,14 @@ pub struct RunFileArgs {
 #[command(after_help = "Exit code 0: `run` would run it; 104: what is wrong is said, with line and column.")]
 pub struct CheckArgs {
     /// The scenario file.
-    pub file: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    pub file: Option<PathBuf>,
     /// Print the plan as one JSON document on stdout.
     #[arg(long)]
     pub json: bool,
+    /// Print the JSON Schema of scenario files, for editors.
+    #[arg(long, conflicts_with_all = ["file", "json"])]
+    pub schema: bool,
 }
 
 /// Arguments of `connect-bench report`.

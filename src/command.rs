@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 mod baselines;
+mod capacity;
 mod check;
 mod child;
 mod cleanup;
@@ -19,6 +20,7 @@ mod output;
 mod plain;
 mod programs;
 mod ramp;
+mod relative;
 mod report;
 mod run;
 mod run_file;
@@ -26,6 +28,7 @@ mod sandbox;
 mod session;
 mod signals;
 mod target;
+mod validate;
 mod view;
 
 use failure::Failure;
@@ -43,6 +46,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
+        Command::Capacity(args) => in_runtime(capacity::run(&args)),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

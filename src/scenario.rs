@@ -29,6 +29,7 @@ mod exec;
 mod executor;
 mod limit;
 pub mod reader;
+pub mod schema;
 pub mod steps;
 pub mod template;
 

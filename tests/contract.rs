@@ -15,6 +15,8 @@ use connect_bench::summary::{Search, Summary};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+#[path = "contract/capacity.rs"]
+mod capacity;
 #[path = "contract/synthetic.rs"]
 mod synthetic;
 

@@ -152,14 +152,19 @@ fn commands() -> Vec<(String, BTreeSet<String>)> {
 }
 
 #[test]
-fn the_readme_has_every_subcommand_and_every_flag_of_it() {
+fn the_readme_and_its_pages_have_every_subcommand_and_every_flag() {
     let readme = read("README.md");
+    let pages = |name: String| readme.contains(&format!("docs/{name}")).then(|| read(&format!("docs/{name}")));
+    let docs = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap();
+    let names =
+        docs.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| name.ends_with(".md"));
+    let all = names.filter_map(pages).fold(readme.clone(), |all, page| all + &page);
     for (name, flags) in commands() {
         assert!(words(&readme, &format!("connect-bench {name}")).next().is_some(), "README.md lacks `{name}`");
         // A stand-in has a flag for every kind of trouble; its own help lists them.
         let flags = if name == "sandbox" { BTreeSet::new() } else { flags };
-        let missing: Vec<&String> = flags.iter().filter(|flag| !mentions(&readme, flag)).collect();
-        assert!(missing.is_empty(), "README.md lacks these flags of {name}: {missing:?}");
+        let missing: Vec<&String> = flags.iter().filter(|flag| !mentions(&all, flag)).collect();
+        assert!(missing.is_empty(), "README.md and the pages that it names lack these flags of {name}: {missing:?}");
     }
 }
 

@@ -13,7 +13,7 @@ use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
 use super::view::View;
-use super::{connection, output, session};
+use super::{connection, output, relative, session};
 use crate::baseline::Baseline;
 use crate::capacity::search::Outcome;
 use crate::cli::{LoadArgs, OutputArgs};
@@ -46,8 +46,9 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     check_engine(&args.run.engine)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
-    let thresholds = thresholds(&args.threshold)?;
+    let mut thresholds = thresholds(&args.threshold)?;
     expect_scenarios(&thresholds)?;
+    relative::resolve(&mut thresholds, args.threshold_baseline.as_deref(), &args.run.output.runs_dir)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
     let (mut aim, mut signals) =

@@ -11,6 +11,7 @@ use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, deliver, thresholds};
 use super::output;
+use super::relative;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::target::{self, Aim};
@@ -35,6 +36,8 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
         load_test.expects(&limit).map_err(Failure::invalid)?;
         load_test.thresholds.push(limit);
     }
+    let runs_dir = &args.run.output.runs_dir;
+    relative::resolve(&mut load_test.thresholds, args.threshold_baseline.as_deref(), runs_dir)?;
     check_files(load_test.max_vus())?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;

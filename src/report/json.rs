@@ -3,12 +3,14 @@
 //! Stable from the first release: fields are added, never renamed or removed. `schemas/` has their JSON Schemas, and a
 //! test holds real output against them. A figure without data is `null`, never zero.
 
+mod capacity;
 mod latency;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use capacity::{CapacityDocument, capacity};
 pub use latency::LatencyDocument;
 use serde::Serialize;
 

@@ -1,11 +1,13 @@
 //! The result as people read it in a terminal: the verdict first, one screen, units said.
 
+mod capacity;
 mod connections;
 mod load;
 mod model;
 mod ramp;
 mod steps;
 
+pub use capacity::capacity;
 pub use load::load;
 pub use ramp::ramp;
 

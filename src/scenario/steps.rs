@@ -21,6 +21,7 @@
 
 mod read;
 mod response;
+pub(super) mod schema;
 #[cfg(test)]
 mod tests;
 

@@ -15,9 +15,9 @@ use super::response;
 use super::{BUILT_IN, Body, Data, Field, FieldContent, MOST_REDIRECTS, Step, StepFile, Think};
 use crate::units::nearest;
 
-const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
-const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
-const OTHERS: [&str; 12] = [
+pub(super) const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
+pub(super) const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
+pub(super) const OTHERS: [&str; 12] = [
     "name",
     "headers",
     "query",
@@ -31,6 +31,14 @@ const OTHERS: [&str; 12] = [
     "group",
     "tags",
 ];
+/// Keys of a field of a multipart body.
+pub(super) const PART: [&str; 5] = ["name", "value", "file", "filename", "contentType"];
+/// Keys of a pause; it has both.
+pub(super) const PAUSE: [&str; 2] = ["min", "max"];
+/// Keys of data.
+pub(super) const DATA: [&str; 2] = ["file", "order"];
+/// Variables that there always are: no name of data or of what is extracted.
+pub(super) const TAKEN: [&str; 3] = ["vu", "iteration", "env"];
 /// What else a step may have variables in, beside its URL: everything below these keys,
 const FREE: [&str; 5] = ["query", "headers", "json", "form", "body"];
 /// and these keys below the others.
@@ -85,10 +93,10 @@ impl Reader<'_> {
         for (name, value) in data {
             let (name, span) = (name.get_ref().as_ref(), name.span());
             let place = format!("data.{name}");
-            if !is_name(name) || ["vu", "iteration", "env"].contains(&name) {
+            if !is_name(name) || TAKEN.contains(&name) {
                 self.faults.add(span, &place, "this cannot be the name of data");
             }
-            let Some(fields) = Fields::of(value, &place, &["file", "order"], self.faults) else { continue };
+            let Some(fields) = Fields::of(value, &place, &DATA, self.faults) else { continue };
             let order = fields.parsed("order", |text| {
                 let names = Order::NAMES.map(|(name, _)| name);
                 let found = Order::NAMES.iter().find(|(name, _)| *name == text).map(|(_, order)| *order);
@@ -170,7 +178,7 @@ impl Reader<'_> {
         let (method, url) = method(&fields);
         let extract = response::extract(&fields);
         for variable in extract.iter().map(|extract| &extract.variable) {
-            if scope.data.contains_key(variable) || ["vu", "iteration", "env"].contains(&variable.as_str()) {
+            if scope.data.contains_key(variable) || TAKEN.contains(&variable.as_str()) {
                 fields.fault(format!("`extract.{variable}`: this name is taken"));
             }
             scope.extracted.insert(variable.clone());
@@ -229,8 +237,7 @@ impl Reader<'_> {
     fn multipart(&mut self, fields: &Fields<'_>) -> Vec<Field> {
         let mut read = Vec::new();
         for value in fields.list("multipart") {
-            let known = ["name", "value", "file", "filename", "contentType"];
-            let Some(part) = Fields::of(value, fields.place, &known, fields.faults) else { continue };
+            let Some(part) = Fields::of(value, fields.place, &PART, fields.faults) else { continue };
             let name = part.text("name").unwrap_or_default().to_owned();
             let filename = part.text("filename").map(str::to_owned);
             let content_type = part.text("contentType").map(str::to_owned);
@@ -400,7 +407,7 @@ fn think(fields: &Fields<'_>) -> Option<Think> {
     if value.get_ref().is_str() {
         return fields.duration("think").map(|think| Think { min: think, max: think });
     }
-    let pause = Fields::of(value, fields.place, &["min", "max"], fields.faults)?;
+    let pause = Fields::of(value, fields.place, &PAUSE, fields.faults)?;
     match (pause.duration("min"), pause.duration("max")) {
         (Some(min), Some(max)) if min <= max => Some(Think { min, max }),
         _ => {
