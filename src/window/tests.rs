@@ -81,6 +81,6 @@ fn seconds_come_out_in_order_once_every_worker_has_handed_in() {
     assert!(alignment.push(0, window.clone()).is_empty());
     assert!(alignment.push(1, window.clone()).is_empty());
     assert!(alignment.push(1, window.clone()).is_empty());
-    let complete: Vec<u64> = alignment.push(0, window.clone()).into_iter().map(|(second, _)| second).collect();
+    let complete: Vec<u64> = alignment.push(0, window).into_iter().map(|(second, _)| second).collect();
     assert_eq!(complete, [0, 1]);
 }
