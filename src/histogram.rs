@@ -75,8 +75,23 @@ impl Latency {
 
     #[cold]
     fn grow(&mut self, at: usize, n: u64) {
-        self.counts.resize(at + 1, 0);
+        self.lengthen(at + 1);
         self.counts[at] = n;
+    }
+
+    /// Makes room for so many buckets: for whole doublings, because a vector's own growth would leave up to a half of it
+    /// empty, and blocks of a few sizes only are used again by those who come after.
+    fn lengthen(&mut self, buckets: usize) {
+        let room = buckets.next_multiple_of(HALF as usize);
+        self.counts.reserve_exact(room - self.counts.len());
+        self.counts.resize(buckets, 0);
+    }
+
+    /// An empty one with room for what this one holds: for the next second, which will most likely be alike.
+    #[must_use]
+    pub fn successor(&self) -> Latency {
+        let room = self.counts.len().next_multiple_of(HALF as usize);
+        Latency { counts: Vec::with_capacity(room), ..Latency::default() }
     }
 
     /// Number of recorded values.
@@ -145,7 +160,7 @@ impl Latency {
         self.clamped += other.clamped;
         self.count += other.count;
         if self.counts.len() < other.counts.len() {
-            self.counts.resize(other.counts.len(), 0);
+            self.lengthen(other.counts.len());
         }
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine += theirs;
@@ -190,6 +205,7 @@ impl Latency {
             counts.resize(at + 1, 0);
             counts[at] = value.count_at_value();
         }
+        counts.shrink_to_fit();
         Latency { counts, count: histogram.len(), sum_ns, clamped }
     }
 }

@@ -15,6 +15,7 @@ mod http2;
 mod hyper1;
 pub mod meter;
 mod own;
+mod quiet;
 pub mod request;
 mod resolve;
 pub mod tls;

@@ -312,8 +312,8 @@ impl Recorder {
 
     fn close(&mut self, end: Duration) {
         self.integrate(end);
-        let fresh = Window::new(self.window.series.len(), self.window.scenarios.len());
-        let mut window = std::mem::replace(&mut self.window, fresh);
+        let next = self.window.successor();
+        let mut window = std::mem::replace(&mut self.window, next);
         let from = SECOND * u32::try_from(self.second).unwrap_or(u32::MAX);
         window.span_ns = Some((nanos(from), nanos(end)));
         for (at, series) in window.series.iter_mut().enumerate() {

@@ -164,6 +164,21 @@ pub struct SeriesWindow {
 }
 
 impl SeriesWindow {
+    /// Of those that most requests have; the others grow where they are needed.
+    fn successor(&self) -> SeriesWindow {
+        SeriesWindow {
+            duration: self.duration.successor(),
+            failed_duration: self.failed_duration.successor(),
+            sending: self.sending.successor(),
+            waiting: self.waiting.successor(),
+            receiving: self.receiving.successor(),
+            response_time: self.response_time.successor(),
+            generator_delay: self.generator_delay.successor(),
+            duration_corrected: self.duration_corrected.successor(),
+            ..SeriesWindow::default()
+        }
+    }
+
     /// Adds another window's figures of the same series.
     pub fn merge(&mut self, other: &SeriesWindow) {
         self.requests.merge(&other.requests);
@@ -283,6 +298,15 @@ fn is_no_time(n: &u128) -> bool {
 }
 
 impl ScenarioWindow {
+    fn successor(&self) -> ScenarioWindow {
+        ScenarioWindow {
+            iteration_duration: self.iteration_duration.successor(),
+            response_time: self.response_time.successor(),
+            arrival_lateness: self.arrival_lateness.successor(),
+            ..ScenarioWindow::default()
+        }
+    }
+
     /// Adds another window's figures of the same scenario, or of one that is shown together with it.
     pub fn merge(&mut self, other: &ScenarioWindow) {
         self.iterations.merge(&other.iterations);
@@ -353,6 +377,16 @@ impl Window {
         Window {
             series: vec![SeriesWindow::default(); series],
             scenarios: vec![ScenarioWindow::default(); scenarios],
+            ..Window::default()
+        }
+    }
+
+    /// An empty window for the next second, with room for what this one holds: the next one will most likely be alike.
+    #[must_use]
+    pub fn successor(&self) -> Window {
+        Window {
+            series: self.series.iter().map(SeriesWindow::successor).collect(),
+            scenarios: self.scenarios.iter().map(ScenarioWindow::successor).collect(),
             ..Window::default()
         }
     }
@@ -463,10 +497,16 @@ impl Alignment {
     }
 
     /// Takes one worker's window and returns the seconds that are complete now, oldest first.
-    pub fn push(&mut self, second: u64, window: &Window) -> Vec<(u64, Window)> {
-        let (count, merged) = self.pending.entry(second).or_default();
-        *count += 1;
-        merged.merge(window);
+    pub fn push(&mut self, second: u64, window: Window) -> Vec<(u64, Window)> {
+        match self.pending.get_mut(&second) {
+            None => {
+                self.pending.insert(second, (1, window));
+            }
+            Some((count, merged)) => {
+                *count += 1;
+                merged.merge(&window);
+            }
+        }
         let mut complete = Vec::new();
         while self.pending.get(&self.next).is_some_and(|(count, _)| *count >= self.workers) {
             if let Some((_, window)) = self.pending.remove(&self.next) {

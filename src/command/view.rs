@@ -20,11 +20,32 @@ const LINE_EVERY: u64 = 10;
 /// Seconds that the shown figures are taken over.
 const SHOWN_SECONDS: usize = 5;
 
+/// What is shown of a second: the fetches. A whole one would be most of a small run's memory.
+#[derive(Default)]
+struct Fetched {
+    seconds: f64,
+    completed: u64,
+    latency: Latency,
+}
+
+impl Fetched {
+    fn of(second: &Second, plan: &Plan) -> Fetched {
+        let mut fetched = Fetched { seconds: second.window.seconds(), ..Fetched::default() };
+        for (at, (series, measured)) in plan.series().iter().zip(&second.window.series).enumerate() {
+            if plan.fetches_in(at, series) {
+                fetched.latency.merge(&measured.duration);
+                fetched.completed += measured.requests.completed;
+            }
+        }
+        fetched
+    }
+}
+
 /// Shows a run while it lasts.
 pub(super) struct View {
     bar: Option<ProgressBar>,
     quiet: bool,
-    recent: VecDeque<Second>,
+    recent: VecDeque<Fetched>,
     last_publish: Option<String>,
     failed: u64,
     /// VUs that are asked for by scenario, once somebody has changed them.
@@ -95,12 +116,12 @@ impl View {
 
     pub(super) fn second(&mut self, second: &Second, plan: &Plan, search: Option<&Progress>) {
         self.failed += second.window.series.iter().map(|s| s.requests.failed).sum::<u64>();
-        self.recent.push_back(second.clone());
-        if self.recent.len() > SHOWN_SECONDS {
-            self.recent.pop_front();
-        }
         if self.quiet {
             return;
+        }
+        self.recent.push_back(Fetched::of(second, plan));
+        if self.recent.len() > SHOWN_SECONDS {
+            self.recent.pop_front();
         }
         let line = self.line(second, plan, search);
         match &self.bar {
@@ -115,13 +136,9 @@ impl View {
         let mut latency = Latency::default();
         let (mut completed, mut seconds) = (0, 0.0);
         for one in &self.recent {
-            seconds += one.window.seconds();
-            for (at, (series, measured)) in plan.series().iter().zip(&one.window.series).enumerate() {
-                if plan.fetches_in(at, series) {
-                    latency.merge(&measured.duration);
-                    completed += measured.requests.completed;
-                }
-            }
+            seconds += one.seconds;
+            latency.merge(&one.latency);
+            completed += one.completed;
         }
         let vus: u64 = plan.fetch_scenarios().map(|scenario| second.window.scenarios[scenario].vus).sum();
         let rate = if seconds > 0.0 { significant(completed as f64 / seconds) } else { MISSING.to_owned() };

@@ -176,7 +176,7 @@ impl Run {
                 Report::Event(event) => return Some(Delivery::Event(event)),
                 Report::Window { second: at, window } => {
                     let Some(alignment) = &mut self.alignment else { continue };
-                    let complete = alignment.push(at, &window);
+                    let complete = alignment.push(at, *window);
                     self.hand_out(complete);
                 }
             }

@@ -185,7 +185,8 @@ impl<D: Dial> Client<D> {
             let attempts = pin!(self.attempts(exchange, &mut attempt, started));
             guard.wait(deadline, attempts).await
         };
-        let finished = Instant::now();
+        // A response is over with the last read of it; what we make of it is no time of the server's.
+        let finished = if ended == Ok(Ok(())) { attempt.last_read() } else { None }.unwrap_or_else(Instant::now);
         self.rest(finished);
         attempt.times(finished);
         attempt.settle();
