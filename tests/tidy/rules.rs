@@ -33,6 +33,7 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "io::s
 const IMPORTS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("cli", &["connection_options", "sandbox", "units"]),
+    ("control", &["engine"]),
     ("host", &[]),
     ("summary", &["host"]),
     ("rundir", &["host"]),
@@ -41,7 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("posit_connect", &["engine", "http"]),
     ("report", &[]),
     ("steps", &["engine"]),
-    ("command", &["cli", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps"]),
+    ("command", &["cli", "control", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps"]),
     ("main", &["cli", "command"]),
     ("lib", &[]),
 ];

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, model, sockets, steps, table, what, wrap};
+use super::{connections, control, model, sockets, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -29,6 +29,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     out.push_str(&steps::checks(summary));
     out.push_str(&model::open_model(summary));
     out.push_str(&model::thresholds(&summary.thresholds));
+    out.push_str(&control::control(summary));
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
@@ -48,6 +49,7 @@ fn verdict(summary: &Summary, figures: &Figures) -> String {
     let state = match &summary.state {
         RunState::Finished => String::new(),
         RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
+        RunState::Stopped => "Stopped; what there is: ".to_owned(),
         RunState::Aborted { reason } => format!("Aborted ({reason}); what there is: "),
         RunState::Partial => {
             let planned = summary.plan.duration.saturating_sub(summary.plan.warm_up).as_secs_f64();
