@@ -239,7 +239,11 @@ impl<D: Dial> Vu<D> {
         if done.ended == Ended::Interrupted {
             return None;
         }
-        self.connected(!unconnected(&done), driver).await?;
+        // Rare, and a future of its own.
+        let connected = !unconnected(&done);
+        if !connected || driver.failures > 0 {
+            self.connected(connected, driver).await?;
+        }
         let kept = client.body();
         let outcome = Outcome {
             ended: done.ended,

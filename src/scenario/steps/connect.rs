@@ -18,11 +18,14 @@
 //!
 //! Each of them is several requests, with a series for each: `app/create`, `app/upload`, … ([`PARTS`]).
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::reader::Fields;
 use super::super::template::{Template, is_name};
 use super::read;
+use crate::units::nearest;
 
 /// Names of the requests of a publish, in the order of their series.
 pub const PARTS: [&str; 7] = ["create", "upload", "deploy", "task", "first_response", "prune", "delete"];
@@ -66,8 +69,8 @@ pub enum ItemLasts {
     Run,
 }
 
-/// Reads what a step publishes.
-pub(super) fn connect(step: &Fields<'_>) -> Option<ConnectStep> {
+/// Reads what a step publishes; directories of applications are looked for below `directory`.
+pub(super) fn connect(step: &Fields<'_>, directory: &Path) -> Option<ConnectStep> {
     let key = ["publish", "provision"].into_iter().find(|key| step.has(key));
     let Some(key) = key else {
         for key in ["into", "item", "access", "variables", "path"].into_iter().filter(|key| step.has(key)) {
@@ -82,8 +85,10 @@ pub(super) fn connect(step: &Fields<'_>) -> Option<ConnectStep> {
         }
     }
     let bundle = step.text(key).unwrap_or_default();
-    if bundle.is_empty() {
-        step.fault_in(key, format!("`{key}` is {}, or a directory", APPLICATIONS.join(", ")));
+    if bundle.is_empty() || !(APPLICATIONS.contains(&bundle) || directory.join(bundle).is_dir()) {
+        let hint = nearest(bundle, APPLICATIONS).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let known = APPLICATIONS.join(", ");
+        step.fault_in(key, format!("`{key}` is {known}, or a directory, and {bundle:?} is none of them{hint}"));
     }
     let item = step.text("item").map(str::to_owned);
     if item.as_deref().is_some_and(|item| !is_name(item)) {

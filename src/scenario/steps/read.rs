@@ -198,7 +198,7 @@ impl Reader<'_> {
         let extract = response::extract(&fields);
         extract.iter().for_each(|extract| scope.take(&fields, &extract.variable));
         let websocket = self.websocket(&fields, scope);
-        let connect = connect::connect(&fields);
+        let connect = connect::connect(&fields, self.directory);
         if let Some(item) = connect.as_ref().and_then(|connect| connect.item.as_ref()) {
             scope.take(&fields, item);
         }

@@ -191,7 +191,7 @@ checks = []
 
 [[steps.s]]
 name = "two"
-provision = ""
+provision = "flask-stock"
 into = "new"
 item = "a b"
 access = "none"
@@ -217,7 +217,7 @@ item = "y"
          provision: an application",
         "line 9, column 8: steps.s, step \"one\": `into`: this is \"same\" or \"new\"",
         "line 11, column 10: steps.s, step \"one\": `checks` does not belong to a step with `publish`",
-        "`provision` is flask-stocks, plumber-stocks, or a directory",
+        "`provision` is flask-stocks, plumber-stocks, or a directory, and \"flask-stock\" is none of them; did you mean `flask-stocks`?",
         "`into` belongs to a step with `publish`",
         "line 17, column 8: steps.s, step \"two\": this cannot be the name of a variable",
         "`access`: this is \"all\" or \"key\"",
@@ -227,7 +227,7 @@ item = "y"
         "the item is deleted at the end of the step",
         "`redirects` does not belong to a step with `publish`",
         "`timeout` does not belong to a step with `publish`",
-        "line 32, column 8: steps.s, step \"four\": `item` belongs to a step with `publish` or `provision`",
+        "steps.s, step \"four\": `item` belongs to a step with `publish` or `provision`",
     ];
     for what in expected {
         assert!(text.contains(what), "{what}\nis not in\n{text}");

@@ -17,9 +17,6 @@ struct ScriptedPart {
 
 impl Parts for Scripted {
     fn part(&self, step: &ConnectStep, first: SeriesId, vu: u32) -> Result<Box<dyn Part>, String> {
-        if step.bundle == "missing" {
-            return Err("no such bundle".to_owned());
-        }
         let name = format!("{} {} of {vu}", step.bundle, first.0);
         Ok(Box::new(ScriptedPart { name, variables: Vec::new(), item: None, removing: false, asked: false }))
     }
@@ -42,7 +39,7 @@ impl Program for ScriptedPart {
             self.item = None;
             return Action::End(true);
         }
-        let fails = self.name.starts_with("bad");
+        let fails = self.variables.iter().any(|(name, _)| name == "FAILS");
         self.item = (!fails).then(|| "guid-1".to_owned());
         Action::End(!fails)
     }
@@ -71,7 +68,7 @@ impl Part for ScriptedPart {
 const LIFE: &str = r#"
 [[steps.s]]
 name = "app"
-provision = "good"
+provision = "flask-stocks"
 item = "app"
 variables = { WHO = "${env.WHO} ${vu}/${iteration}" }
 
@@ -82,7 +79,7 @@ extract = { n = { json = "$.n" } }
 
 [[steps.s]]
 name = "more"
-publish = "other"
+publish = "plumber-stocks"
 into = "new"
 "#;
 
@@ -95,13 +92,13 @@ fn what_is_provisioned_is_used_and_deleted_at_the_end_of_the_iteration() {
     let mut bench = Bench::new(LIFE);
     assert_eq!(waits(&bench.start()), Some(PUBLISHES));
     // A publish has seven series, of which the first is that of the step.
-    assert_eq!(bench.notes.events.pop().unwrap(), r#"begins good 4 of 0 [("WHO", "me&you 1/0")]"#);
+    assert_eq!(bench.notes.events.pop().unwrap(), r#"begins flask-stocks 4 of 0 [("WHO", "me&you 1/0")]"#);
     let Action::Exchange(fetch) = bench.start() else { panic!() };
     assert_eq!((fetch.series, fetch.request.target.path()), (SeriesId(11), "/connect/content/guid-1/x"));
     assert_eq!(waits(&bench.answer(200, &[], r#"{"n":1}"#)), Some(PUBLISHES));
-    assert_eq!(bench.notes.events.pop().unwrap(), "begins other 12 of 0 []");
+    assert_eq!(bench.notes.events.pop().unwrap(), "begins plumber-stocks 12 of 0 []");
     assert_eq!(waits(&bench.start()), Some(DELETES));
-    assert!(bench.notes.events.pop().unwrap().as_str().unwrap().starts_with("deletes good"));
+    assert!(bench.notes.events.pop().unwrap().as_str().unwrap().starts_with("deletes flask"));
     assert!(matches!(bench.start(), Action::End(true)));
     assert_eq!(bench.notes.published, [true, true]);
 }
@@ -116,17 +113,17 @@ fn it_is_deleted_too_where_the_iteration_fails_in_between() {
     // And where it was cut off, the clean-up after the run has it: the next iteration begins anew.
     bench.start();
     bench.steps.interrupted(Duration::ZERO, &mut bench.notes);
-    assert_eq!(bench.notes.events.pop().unwrap(), "interrupted good 4 of 0");
+    assert_eq!(bench.notes.events.pop().unwrap(), "interrupted flask-stocks 4 of 0");
     assert_eq!(waits(&bench.start()), Some(PUBLISHES));
 }
 
 #[test]
 fn what_cannot_be_provisioned_ends_the_iteration_and_what_cannot_be_published_does_not() {
-    let mut bench = Bench::new(&LIFE.replace("\"good\"", "\"bad\""));
+    let mut bench = Bench::new(&LIFE.replace("WHO =", "FAILS ="));
     bench.start();
     assert!(matches!(bench.start(), Action::End(false)));
     assert_eq!((bench.why(), bench.notes.published.as_slice()), ("there is no content item", &[false][..]));
-    let mut bench = Bench::new(&LIFE.replace("\"other\"", "\"bad\""));
+    let mut bench = Bench::new(&LIFE.replace("into = \"new\"", "into = \"new\"\nvariables = { FAILS = \"yes\" }"));
     bench.start();
     bench.start();
     bench.answer(200, &[], r#"{"n":1}"#);
