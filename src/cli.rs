@@ -188,9 +188,12 @@ pub struct OutputArgs {
     /// Print the result as one JSON document on stdout.
     #[arg(long)]
     pub json: bool,
-    /// Also write the result to a file: `.json`, `.txt`. May be repeated.
+    /// Also write the result to a file: `.json`, `.txt`, `.html`. May be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub output: Vec<PathBuf>,
+    /// Also write the result as one page of HTML, which needs nothing else [default: report.html in the run directory].
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub html: Option<Option<PathBuf>>,
     /// No progress: only the result, and what must be known of it.
     #[arg(short, long)]
     pub quiet: bool,
@@ -316,9 +319,17 @@ pub struct CheckArgs {
 
 /// Arguments of `connect-bench report`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  connect-bench report                              the newest run again, as text\n  \
+                        connect-bench report runs/20260101T000000Z-load-1a2b3c4d --html report.html\n  \
+                        connect-bench report --from report.html --json    what a page has in it"
+)]
 pub struct ReportArgs {
     /// Directory of a run [default: the newest].
     pub run: Option<PathBuf>,
+    /// Take the run from a page that was written with `--html`.
+    #[arg(long, value_name = "PAGE", conflicts_with = "run")]
+    pub from: Option<PathBuf>,
     /// Compare with this documented baseline only. May be repeated.
     #[arg(long, value_name = "ID")]
     pub baseline: Vec<String>,

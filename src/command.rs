@@ -15,6 +15,7 @@ mod drive;
 mod failure;
 mod load;
 mod output;
+mod pages;
 mod plain;
 mod programs;
 mod ramp;

@@ -1,5 +1,10 @@
-//! What people and scripts read: pure functions of a summary, one file per format.
+//! The result as text, as JSON for scripts, as a page of HTML: a file for each format. Pure functions of a summary and
+//! the course of its run; only what is written to, a terminal or a file, is the caller's.
 
+pub mod archive;
+pub mod course;
+pub mod foreign;
+pub mod html;
 pub mod json;
 pub mod number;
 pub mod text;

@@ -8,10 +8,22 @@ mod steps;
 pub use load::load;
 pub use ramp::ramp;
 
+use crate::capacity::search::SearchResult;
 use crate::plan::Target;
+use crate::summary::{Figures, Summary};
 
 /// As wide as a terminal may be expected to be.
 const WIDTH: usize = 100;
+
+/// The verdict on a load test, in sentences.
+pub(super) fn load_sentences(summary: &Summary, figures: &Figures) -> Vec<String> {
+    load::sentences(summary, figures)
+}
+
+/// The verdict on a ramp.
+pub(super) fn ramp_sentence(summary: &Summary, result: &SearchResult) -> String {
+    ramp::sentences(summary, result).into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
 
 /// Lays out rows in columns: those of `left` to the left, the others, which are numbers, to the right.
 pub fn table(rows: &[Vec<String>], indent: usize, left: &[usize]) -> String {
@@ -62,7 +74,7 @@ fn ends_in_digit(word: &str) -> bool {
 }
 
 /// The first line of every result: what it is a result of.
-fn what(target: &Target) -> String {
+pub(super) fn what(target: &Target) -> String {
     if target.sandbox {
         let profile = target.sandbox_profile.as_deref().unwrap_or("own");
         return format!("SANDBOX ({profile}), not Posit Connect: a stand-in with a known capacity");
