@@ -12,6 +12,7 @@ mod check;
 mod child;
 mod cleanup;
 mod drive;
+mod export;
 mod failure;
 mod load;
 mod output;
@@ -22,6 +23,7 @@ mod ramp;
 mod report;
 mod run;
 mod run_file;
+mod runs;
 mod sandbox;
 mod session;
 mod signals;
@@ -43,6 +45,9 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
+        Command::Runs(args) => runs::run(&args),
+        Command::Completions(args) => runs::complete(&args),
+        Command::Man(args) => runs::man(&args),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

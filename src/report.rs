@@ -1,8 +1,9 @@
-//! The result as text, as JSON for scripts, as a page of HTML: a file for each format. Pure functions of a summary and
+//! The result as text, as JSON for scripts, as a page of HTML, and in the forms of other programs: a file for each. Pure functions of a summary and
 //! the course of its run; only what is written to, a terminal or a file, is the caller's.
 
 pub mod archive;
 pub mod course;
+pub mod export;
 pub mod foreign;
 pub mod html;
 pub mod json;

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::view::View;
-use super::{output, pages};
+use super::{export, output, pages};
 use crate::baseline::Baseline;
-use crate::cli::ReportArgs;
+use crate::cli::{ReportArgs, SummaryStyle};
 use crate::exit::Exit;
 use crate::posit_connect::journal;
 use crate::report::{self, json::LoadDocument};
@@ -17,18 +17,32 @@ pub(super) fn run(args: &ReportArgs) -> Result<Exit, Failure> {
     let view = View::new(true);
     output::check(&args.output)?;
     let baselines = output::baselines(&args.baseline)?;
+    export::check(&args.export, args.from.is_none())?;
     if let Some(page) = &args.from {
         return from_page(args, page, &baselines, &view);
     }
     let directory = directory(args)?;
     let summary = rundir::read(&directory).map_err(Failure::invalid)?;
-    deliver(args, (&summary, &directory), None, &baselines, &view)?;
+    match args.summary {
+        SummaryStyle::K6 if !args.output.json => {
+            let run = pages::recorded(&directory, summary.clone(), &view);
+            output::print(&report::export::k6_text(&run)).map_err(Failure::from)?;
+        }
+        _ if to_stdout(args) => {}
+        _ => deliver(args, (&summary, &directory), None, &baselines, &view)?,
+    }
+    export::of_directory(&args.export, (&summary, &directory), &view)?;
     pages::write(&args.output, &[(&summary, &directory)], &baselines, &view)?;
     let remaining = journal::peek(&directory);
     for item in &remaining {
         view.warn(&format!("{} may still be on {}: connect-bench cleanup removes it", item.name, item.server));
     }
     Ok(Exit::Pass)
+}
+
+/// Whether an export takes the place of the result on stdout.
+fn to_stdout(args: &ReportArgs) -> bool {
+    args.export.iter().any(|export| export.ends_with("=-"))
 }
 
 /// The run that was named, or the newest.
@@ -71,12 +85,17 @@ fn from_page(args: &ReportArgs, page: &Path, baselines: &[Baseline], view: &View
     let archive = pages::from_page(page)?;
     let place = |name: &str| PathBuf::from(report::foreign::line(name, 200));
     if let [first, rest @ ..] = archive.runs.as_slice() {
+        export::of(&args.export, first, None, view)?;
         let then = rest.first().map(|run| {
             let name = place(&run.name);
             let document = report::json::load(&run.summary, baselines, &name);
             (document, report::text::load(&run.summary, baselines, &name))
         });
-        deliver(args, (&first.summary, &place(&first.name)), then, baselines, view)?;
+        match args.summary {
+            SummaryStyle::K6 => output::print(&report::export::k6_text(first)).map_err(Failure::from)?,
+            SummaryStyle::Own if to_stdout(args) => {}
+            SummaryStyle::Own => deliver(args, (&first.summary, &place(&first.name)), then, baselines, view)?,
+        }
     }
     pages::rewrite(&args.output, &archive, baselines, view)?;
     Ok(Exit::Pass)

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capacity::search::GeneratorState;
 use crate::generator;
 use crate::histogram::Latency;
 use crate::outcome::ErrorKind;
@@ -103,6 +104,30 @@ pub struct Builder {
     during: BTreeMap<usize, (u64, Latency)>,
 }
 
+/// Makes a slot of each second, for what is written by the second.
+#[derive(Debug)]
+pub struct Slots {
+    fetching: Vec<usize>,
+    scenarios: Vec<usize>,
+}
+
+impl Slots {
+    /// For runs of this plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Slots {
+        let series = plan.series();
+        let fetching = (0..series.len()).filter(|&at| plan.fetches(series[at].scenario)).collect();
+        Slots { fetching, scenarios: plan.fetch_scenarios().collect() }
+    }
+
+    /// One second.
+    #[must_use]
+    pub fn slot(&self, second: &Second) -> Slot {
+        let limited = matches!(generator::state(second), GeneratorState::Limited { .. });
+        Open::of(second, &self.fetching, &self.scenarios, limited).finish()
+    }
+}
+
 /// A phase of a publish on the time axis.
 #[derive(Debug)]
 struct Phase {
@@ -142,7 +167,7 @@ impl Builder {
             let seen = self.errors.entry(*kind).or_insert(Seen { count: 0, first_s: at, last_s: at });
             *seen = Seen { count: seen.count + n, first_s: seen.first_s, last_s: at };
         }
-        let limited = matches!(generator::state(second), crate::capacity::search::GeneratorState::Limited { .. });
+        let limited = matches!(generator::state(second), GeneratorState::Limited { .. });
         let mut one = Open::of(second, &self.fetching, &self.scenarios, limited);
         one.name_nodes(&self.names);
         if second.part == Part::Steady && !self.phases.is_empty() {

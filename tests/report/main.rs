@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 mod browser;
+mod exports;
 mod hostile;
+mod housekeeping;
 mod page;
 mod runs;
 mod tools;

@@ -9,7 +9,15 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 /// axe-core 4.12 as one script, and readers of the formats that we write.
-const PACKAGES: [&str; 1] = ["axe-playwright-python==0.1.8"];
+const PACKAGES: [&str; 5] = [
+    "axe-playwright-python==0.1.8",
+    "hdrhistogram==0.10.8",
+    "junitparser==4.0.0",
+    "pbr==7.1.3",
+    "prometheus_client==0.26.0",
+];
+/// Makes a page of what k6 gives to `handleSummary`.
+const REPORTER: &str = "k6-html-reporter@1.0.5";
 
 /// The virtual environment, or why there is none. Made by whichever test is first.
 static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(python);
@@ -59,6 +67,18 @@ pub(crate) fn axe() -> Option<PathBuf> {
     let python = interpreter()?;
     let script = "import pathlib, sysconfig; print(pathlib.Path(sysconfig.get_path('purelib'))/'axe_playwright_python'/'axe.min.js')";
     had("axe-core", run(&python, &["-c", script])).map(|path| PathBuf::from(path.trim()))
+}
+
+/// Where a published reporter for k6's summaries is; it runs in Node.
+pub(crate) fn k6_reporter() -> Option<PathBuf> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("npm-report");
+    let modules = place.join("node_modules");
+    let flags = ["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"];
+    let made = match modules.join("k6-html-reporter").is_dir() {
+        true => Ok(String::new()),
+        false => run(Path::new("npm"), &[&flags[..], &[place.to_string_lossy().as_ref(), REPORTER]].concat()),
+    };
+    had("a reporter for k6", made.map(|_| modules))
 }
 
 /// Chromium, or a browser that is made of it.

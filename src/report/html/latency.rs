@@ -59,7 +59,7 @@ pub(super) fn heat(run: &Run<'_>) -> Option<Figure> {
         id: run.id("heat"),
         title: "Latency over time".to_owned(),
         finding,
-        how: "each column is a moment, darker where more fetches took so long; two dark bands are two kinds of answers, \
+        how: "each column is a moment, stronger where more fetches took so long; two bands are two kinds of answers, \
               a band that rises is a server that slows down.",
         height: 312.0,
         body,
