@@ -12,12 +12,14 @@ mod capacity;
 mod connection;
 mod gate;
 mod invocation;
+mod runs;
 mod sandbox;
 
 pub use capacity::{CapacityArgs, DemandArgs};
 pub use connection::ConnectionArgs;
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
 pub use invocation::{flags, parse};
+pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
 pub use sandbox::{SandboxArgs, SandboxLog};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -68,6 +70,12 @@ pub enum Command {
     Compare(CompareArgs),
     /// Show how runs developed, and where their level changed.
     History(HistoryArgs),
+    /// List the runs that there are, show one, remove old ones.
+    Runs(RunsArgs),
+    /// Completions for a shell, on stdout.
+    Completions(CompletionsArgs),
+    /// Write man pages into a directory.
+    Man(ManArgs),
     /// Posit's documented load-test results; `accept` makes a run of yours one to compare with.
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).
@@ -216,9 +224,12 @@ pub struct OutputArgs {
     /// Print the result as one JSON document on stdout.
     #[arg(long)]
     pub json: bool,
-    /// Also write the result to a file: `.json`, `.txt`. May be repeated.
+    /// Also write the result to a file: `.json`, `.txt`, `.html`. May be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub output: Vec<PathBuf>,
+    /// Also write the result as one page of HTML, which needs nothing else [default: report.html in the run directory].
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub html: Option<Option<PathBuf>>,
     /// No progress: only the result, and what must be known of it.
     #[arg(short, long)]
     pub quiet: bool,
@@ -361,11 +372,36 @@ pub struct CheckArgs {
     pub schema: bool,
 }
 
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SummaryStyle {
+    /// Verdict first, one screen.
+    Own,
+    /// As k6 does at the end of a test.
+    K6,
+}
+
 /// Arguments of `connect-bench report`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  connect-bench report                              the newest run again, as text\n  \
+                        connect-bench report runs/20260101T000000Z-load-1a2b3c4d --html report.html\n  \
+                        connect-bench report --from report.html --json    what a page has in it\n  \
+                        connect-bench report --export junit --export k6=summary.json --summary k6"
+)]
 pub struct ReportArgs {
     /// Directory of a run [default: the newest].
     pub run: Option<PathBuf>,
+    /// Write the run in a form of other programs, to FILE or into its directory (`-`: stdout): `k6` (what handleSummary
+    /// gets), `k6-summary-export`, `markdown`, `junit`, `openmetrics`, `hgrm`, `hlog`, `csv`, `influx`. May be repeated.
+    #[arg(long, value_name = "KIND[=FILE]")]
+    pub export: Vec<String>,
+    /// Print the result as k6 prints its own at the end of a test.
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t = SummaryStyle::Own)]
+    pub summary: SummaryStyle,
+    /// Take the run from a page that was written with `--html`.
+    #[arg(long, value_name = "PAGE", conflicts_with = "run")]
+    pub from: Option<PathBuf>,
     /// Compare with this documented baseline only. May be repeated.
     #[arg(long, value_name = "ID")]
     pub baseline: Vec<String>,

@@ -18,6 +18,7 @@ mod connection;
 mod control;
 mod drive;
 mod evidence;
+mod export;
 mod failure;
 mod gate;
 mod history;
@@ -25,6 +26,7 @@ mod keys;
 mod live;
 mod load;
 mod output;
+mod pages;
 mod parts;
 mod plain;
 mod programs;
@@ -35,6 +37,7 @@ mod report;
 mod retry;
 mod run;
 mod run_file;
+mod runs;
 mod sandbox;
 mod session;
 mod signals;
@@ -62,6 +65,9 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Compare(args) => compare::run(&args),
         Command::History(args) => history::run(&args),
         Command::Capacity(args) => in_runtime(capacity::run(&args)),
+        Command::Runs(args) => runs::run(&args),
+        Command::Completions(args) => runs::complete(&args),
+        Command::Man(args) => runs::man(&args),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

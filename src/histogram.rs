@@ -3,10 +3,12 @@
 //! Knows no clock and no runtime. Values are microseconds, 3 significant digits, from 1 µs to [`MAX_US`], and
 //! zero: what did not happen took no time, and a limit such as `max==0` must hold for it.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
@@ -154,6 +156,11 @@ impl Latency {
         Some(histogram.stdev() / 1e3)
     }
 
+    /// The buckets that are not empty, ascending: the least value of each in µs, and how many values it has.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(at, count)| (least(at), *count))
+    }
+
     /// Adds another distribution to this one. Associative, commutative, the empty one is neutral.
     pub fn merge(&mut self, other: &Latency) {
         self.sum_ns += other.sum_ns;
@@ -228,9 +235,30 @@ impl Packed {
     }
 }
 
-fn unpack_histogram(mut bytes: &[u8]) -> Result<Histogram<u64>, hdrhistogram::serialization::DeserializeError> {
-    let mut histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes)?;
+/// More than any of ours is, inflated: 33 000 buckets of at most nine bytes each.
+const MOST_BYTES: u64 = 1 << 20;
+/// Most values of one: a thousand of them can be added up.
+const MOST_VALUES: u64 = 1 << 53;
+
+/// Reads the V2 deflate encoding, of which nothing is believed: a header of a few bytes may promise gigabytes.
+fn unpack_histogram(bytes: &[u8]) -> Result<Histogram<u64>, String> {
+    let deflated = bytes.get(8..).ok_or("too short for a histogram")?;
+    let mut plain = Vec::new();
+    ZlibDecoder::new(deflated).take(MOST_BYTES + 1).read_to_end(&mut plain).map_err(|e| e.to_string())?;
+    // Cookie, length of the counts, offset, significant digits, least and greatest value, ratio, counts.
+    let field = |at: usize| plain.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    let greatest = plain.get(24..32).and_then(|b| b.try_into().ok()).map_or(u64::MAX, u64::from_be_bytes);
+    let counts = plain.len().saturating_sub(40);
+    let known = field(4) == u32::try_from(counts).ok() && field(12) == Some(u32::from(SIGNIFICANT_DIGITS));
+    if !known || plain.len() as u64 > MOST_BYTES || greatest > 1 << 42 {
+        return Err("no histogram of durations with three digits".to_owned());
+    }
+    let mut histogram: Histogram<u64> =
+        Deserializer::new().deserialize(&mut plain.as_slice()).map_err(|e| e.to_string())?;
     histogram.auto(true);
+    if histogram.len() > MOST_VALUES {
+        return Err("more values than can be".to_owned());
+    }
     Ok(histogram)
 }
 

@@ -14,7 +14,7 @@ use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
 use super::view::View;
-use super::{connection, output, relative, session};
+use super::{connection, output, pages, relative, session};
 use crate::baseline::Baseline;
 use crate::capacity::search::Outcome;
 use crate::cli::{LoadArgs, OutputArgs};
@@ -116,7 +116,8 @@ pub(super) fn deliver(
 ) -> Result<(), Failure> {
     let document = report::json::load(summary, baselines, directory);
     let text = report::text::load(summary, baselines, directory);
-    output::deliver(output, &document, &text, view).map_err(Failure::from)
+    output::deliver(output, &document, &text, view).map_err(Failure::from)?;
+    pages::write(output, &[(summary, directory)], baselines, view)
 }
 
 /// The VUs: as asked for, or as the last ramp against the same target found.

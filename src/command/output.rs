@@ -14,7 +14,8 @@ use crate::rundir::write_whole;
 
 /// Checks what can be checked of the outputs before anything happens.
 pub(super) fn check(output: &OutputArgs) -> Result<(), Failure> {
-    for path in &output.output {
+    super::pages::check(output)?;
+    for path in output.output.iter().filter(|path| !super::pages::is_html(path)) {
         form(path).map_err(|e| Failure::usage(format!("{e}")))?;
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
             && !parent.is_dir()
@@ -38,14 +39,14 @@ fn form(path: &Path) -> anyhow::Result<Form> {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => Ok(Form::Json),
         Some("txt") => Ok(Form::Text),
-        _ => Err(anyhow!("--output {}: the form is told by the extension, .json or .txt", path.display())),
+        _ => Err(anyhow!("--output {}: the form is told by the extension, .json, .txt or .html", path.display())),
     }
 }
 
-/// Prints the result and writes the files. A file that cannot be written is said, and costs nothing else.
+/// Prints the result and writes the files but for pages. A file that cannot be written is said, and costs nothing else.
 pub(super) fn deliver<T: Serialize>(output: &OutputArgs, document: &T, text: &str, view: &View) -> anyhow::Result<()> {
     let json = serde_json::to_string_pretty(document).context("the result has no JSON form")? + "\n";
-    for path in &output.output {
+    for path in output.output.iter().filter(|path| !super::pages::is_html(path)) {
         let bytes = match form(path)? {
             Form::Json => json.as_bytes(),
             Form::Text => text.as_bytes(),

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::live::Live;
 use super::load::{conclude, warm_up, whole_seconds};
 use super::output;
+use super::pages;
 use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::{Session, prepare};
 use super::signals::Signals;
@@ -144,7 +145,10 @@ fn deliver(
             }
         }
     }
-    output::deliver(&args.run.output, &document, &text, view).map_err(Failure::from)
+    output::deliver(&args.run.output, &document, &text, view).map_err(Failure::from)?;
+    let load = load.map(|(summary, place)| (summary, place.directory.as_path()));
+    let runs: Vec<_> = [(&ramped.ramp, directory)].into_iter().chain(load).collect();
+    pages::write(&args.run.output, &runs, baselines, view)
 }
 
 /// The flags that aim the next command at the same target. Never a key.

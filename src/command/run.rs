@@ -233,7 +233,10 @@ pub(super) async fn execute(
         invocation: place.invocation.clone(),
     };
     let mut summary = drive(job, log, view, signals).await?;
-    session.name_nodes(&mut summary).await;
+    for (label, name) in session.name_nodes(&mut summary).await {
+        // The windows have the cookies' values: what reads them again learns the names here.
+        log.event(&serde_json::json!({"event": "node", "label": label, "name": name}), view);
+    }
     summary.api_requests_sent = session.further_requests();
     Ok(summary)
 }

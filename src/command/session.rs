@@ -333,16 +333,17 @@ impl Session {
         Ok(())
     }
 
-    /// Gives the nodes of a summary the names that the server tells for their cookies.
-    pub(super) async fn name_nodes(&mut self, summary: &mut Summary) {
-        let Some(server) = &self.server else { return };
+    /// Gives the nodes of a summary the names that the server tells for their cookies, and returns those.
+    pub(super) async fn name_nodes(&mut self, summary: &mut Summary) -> BTreeMap<String, String> {
+        let Some(server) = &self.server else { return BTreeMap::new() };
         let cookies = labels(summary);
         if cookies.is_empty() {
-            return;
+            return BTreeMap::new();
         }
         let (names, requests) = nodes::names(&server.aim.config, &cookies).await;
         self.unreported += requests;
         rename(summary, &names);
+        names
     }
 
     /// Requests beside the run since this was last asked.

@@ -75,6 +75,14 @@ impl View {
         }
     }
 
+    /// Says what was done, where nothing else is being shown.
+    pub(super) fn note(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{message}")),
+            None => eprintln!("{message}"),
+        }
+    }
+
     /// Says what must be known even with `--quiet`.
     pub(super) fn warn(&self, message: &str) {
         match &self.bar {

@@ -13,10 +13,22 @@ pub use capacity::capacity;
 pub use load::load;
 pub use ramp::ramp;
 
+use crate::capacity::search::SearchResult;
 use crate::plan::Target;
+use crate::summary::{Figures, Summary};
 
 /// As wide as a terminal may be expected to be.
 const WIDTH: usize = 100;
+
+/// The verdict on a load test, in sentences.
+pub(super) fn load_sentences(summary: &Summary, figures: &Figures) -> Vec<String> {
+    load::sentences(summary, figures)
+}
+
+/// The verdict on a ramp.
+pub(super) fn ramp_sentence(summary: &Summary, result: &SearchResult) -> String {
+    ramp::sentences(summary, result).into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
 
 /// Lays out rows in columns: those of `left` to the left, the others, which are numbers, to the right.
 pub fn table(rows: &[Vec<String>], indent: usize, left: &[usize]) -> String {

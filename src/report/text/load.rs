@@ -46,6 +46,11 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
 }
 
 fn verdict(summary: &Summary, figures: &Figures) -> String {
+    sentences(summary, figures).iter().map(|sentence| wrap(sentence, "", 2)).collect()
+}
+
+/// The verdict: that the run is not valid and why, where it is not; then what was measured.
+pub(in crate::report) fn sentences(summary: &Summary, figures: &Figures) -> Vec<String> {
     let state = match &summary.state {
         RunState::Finished => String::new(),
         RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
@@ -57,30 +62,30 @@ fn verdict(summary: &Summary, figures: &Figures) -> String {
         }
     };
     let invalid = figures.invalid(summary);
-    let not_valid = match invalid.as_slice() {
-        [] => String::new(),
-        why => wrap(&format!("{}.", why.join("; ")), "NOT VALID: ", 2),
-    };
+    let mut out = Vec::new();
+    if !invalid.is_empty() {
+        out.push(format!("NOT VALID: {}.", invalid.join("; ")));
+    }
     if figures.requests.completed == 0 && !figures.is_empty() {
         let sessions = figures.sockets.as_ref().map_or(0, |sockets| sockets.sessions.completed);
         let over = duration(figures.seconds);
-        let text = format!("{state}no requests; {} WebSocket sessions completed over {over}", count(sessions));
-        return not_valid + &wrap(&text, "", 2);
+        out.push(format!("{state}no requests; {} WebSocket sessions completed over {over}", count(sessions)));
+        return out;
     }
     if figures.requests.completed == 0 {
         let failed = figures.error_rate.map_or_else(String::new, |rate| format!(", {} errors", percent(rate)));
-        let text = format!("{state}no request was completed in {}{failed}", duration(figures.seconds));
-        return not_valid + &wrap(&text, "", 2);
+        out.push(format!("{state}no request was completed in {}{failed}", duration(figures.seconds)));
+        return out;
     }
-    let text = format!(
+    out.push(format!(
         "{state}{} requests per second at {} fetching VUs over {}, mean latency {} ms, {} errors",
         significant(figures.all_per_s),
         vus(figures.vus),
         duration(figures.seconds),
         maybe(figures.fetch.duration.mean_ms()),
         figures.error_rate.map_or_else(|| MISSING.to_owned(), percent),
-    );
-    not_valid + &wrap(&text, "", 2)
+    ));
+    out
 }
 
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {

@@ -29,6 +29,13 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path) -> String {
 }
 
 fn verdict(summary: &Summary, result: &SearchResult) -> String {
+    let [answer, plateau] = sentences(summary, result);
+    let plateau = plateau.map(|plateau| wrap(&plateau, "", 0));
+    answer.map_or_else(String::new, |answer| wrap(&answer, "", 0)) + &plateau.unwrap_or_default()
+}
+
+/// The verdict, and where there is an answer, what the server can do at most.
+pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> [Option<String>; 2] {
     let vus = result.vus.map_or_else(|| MISSING.to_owned(), |vus| vus.to_string());
     let rate = maybe(result.at_vus.map(|at| at.requests_per_second));
     let interval = result.vus_ci.map_or_else(String::new, |(low, high)| format!(" (90 % interval {low} to {high})"));
@@ -52,7 +59,7 @@ fn verdict(summary: &Summary, result: &SearchResult) -> String {
         ),
         Outcome::Aborted { reason } => format!("{stopped}ABORTED after {took}: {reason}"),
     };
-    wrap(&text, "", 0) + &plateau(result)
+    [Some(text), plateau(result)]
 }
 
 /// Where the sweep ended, and what to do where that was the limit that was set.
@@ -67,14 +74,14 @@ fn most_tried(summary: &Summary, result: &SearchResult) -> String {
 }
 
 /// The plateau and the knee, where there is an answer.
-fn plateau(result: &SearchResult) -> String {
-    let (Outcome::Saturated, Some(rate)) = (&result.outcome, result.requests_per_second) else { return String::new() };
+fn plateau(result: &SearchResult) -> Option<String> {
+    let (Outcome::Saturated, Some(rate)) = (&result.outcome, result.requests_per_second) else { return None };
     let interval = result.requests_per_second_ci.map_or_else(String::new, |(low, high)| {
         format!(" (90 % interval {} to {})", significant(low), significant(high))
     });
     let knee = result.knee_vus.map_or_else(String::new, |knee| format!(", knee N* at {} VUs", significant(knee)));
     let took = duration(result.elapsed_s);
-    wrap(&format!("Found in {took}: plateau {} requests per second{interval}{knee}.", significant(rate)), "", 0)
+    Some(format!("Found in {took}: plateau {} requests per second{interval}{knee}.", significant(rate)))
 }
 
 fn steps(steps: &[Step]) -> Vec<Vec<String>> {

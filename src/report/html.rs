@@ -1,0 +1,176 @@
+//! The report as one page of HTML: nothing outside of it is needed, nothing is fetched, and it works without its script.
+//!
+//! Plots are SVG made here; the script, where it may run, shows the row of a plot's table that the pointer or the arrow
+//! keys are at. Everything that others wrote is escaped by the template (`maud`), and the page's own policy forbids
+//! whatever it does not consist of.
+
+mod card;
+mod chart;
+mod figure;
+mod health;
+mod knee;
+mod latency;
+mod overview;
+mod publish;
+mod verdict;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest as _, Sha256};
+
+use super::archive::{Archive, Recorded};
+use super::course::{Course, Publishes};
+use super::text;
+use crate::baseline::Baseline;
+use crate::summary::{Figures, Summary};
+use figure::Figure;
+
+const STYLE: &str = include_str!("html/report.css");
+const SCRIPT: &str = include_str!("html/report.js");
+
+/// One run of a page, with what is computed of it once.
+pub(super) struct Run<'r> {
+    /// Begins the ids of its parts.
+    prefix: String,
+    name: String,
+    summary: &'r Summary,
+    figures: &'r Figures,
+    course: &'r Course,
+    publishes: &'r Publishes,
+    baselines: &'r [Baseline],
+}
+
+impl Run<'_> {
+    fn id(&self, what: &str) -> String {
+        format!("{}-{what}", self.prefix)
+    }
+}
+
+/// The page.
+///
+/// # Errors
+/// Where the data has no JSON form, which that of a run has.
+pub fn page(archive: &Archive, baselines: &[Baseline]) -> std::io::Result<String> {
+    let data = archive.data_block()?;
+    let title = archive.runs.first().map_or_else(String::new, |run| title(&run.summary));
+    let body = archive.runs.iter().enumerate().map(|(at, run)| section(at, run, baselines));
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy());
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="referrer" content="no-referrer";
+                meta name="generator" content={ "connect-bench " (env!("CARGO_PKG_VERSION")) };
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                main { @for section in body { (section) } (card::glossary()) }
+                footer { "connect-bench " (env!("CARGO_PKG_VERSION")) ". This page is complete: it needs no network and no script." }
+                div #tip hidden[true] aria-hidden="true" {}
+                div #said .unseen aria-live="polite" {}
+                (PreEscaped(data))
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    Ok(page.into_string())
+}
+
+/// Only this style and this script, and nothing from anywhere.
+fn policy() -> String {
+    let hash = |text: &str| STANDARD.encode(Sha256::digest(text.as_bytes()));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; base-uri 'none'; form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT),
+    )
+}
+
+fn title(summary: &Summary) -> String {
+    let what = match summary.plan.command.as_str() {
+        "ramp" => "Saturation search",
+        "load" => "Load test",
+        _ => "Scenario",
+    };
+    let host = summary.plan.target.url.host_str().unwrap_or("a server");
+    match summary.plan.target.sandbox {
+        true => format!("{what} of the sandbox"),
+        false => format!("{what} of {}", super::foreign::line(host, 100)),
+    }
+}
+
+fn section(at: usize, recorded: &Recorded, baselines: &[Baseline]) -> Markup {
+    let figures = Figures::of(&recorded.summary);
+    let run = Run {
+        prefix: format!("r{at}"),
+        name: recorded.name.clone(),
+        summary: &recorded.summary,
+        figures: &figures,
+        course: &recorded.course,
+        publishes: &recorded.publishes,
+        baselines,
+    };
+    let status = verdict::of(run.summary, run.figures);
+    let sentence = match &run.summary.search {
+        Some(search) => verdict::ramp(run.summary, search),
+        None => verdict::load(run.summary, run.figures) + ".",
+    };
+    let insights = verdict::insights(&run);
+    html! {
+        article aria-labelledby=(run.id("title")) {
+            header {
+                p.what.sandbox[run.summary.plan.target.sandbox] { (super::foreign::line(&text::what(&run.summary.plan.target), 300)) }
+                @if at == 0 { h1 id=(run.id("title")) { (title(run.summary)) } } @else { h1 id=(run.id("title")) { "Then: " (title(run.summary)) } }
+                p.verdict {
+                    span class={ "chip " (status.class) } { span aria-hidden="true" { (status.sign) " " } (status.word) }
+                    " " (sentence)
+                }
+            }
+            h2.unseen { "Figures" }
+            (card::tiles(&run))
+            @if !insights.is_empty() {
+                h2 { "What stands out" }
+                ul.insights { @for insight in insights { li { (super::foreign::line(&insight, 400)) } } }
+            }
+            h2 { "Plots" }
+            div.figures { @for figure in plots(&run) { (figure.render()) } }
+            h2 { "Tables" }
+            (card::tables(&run))
+            h2 { "The run" }
+            (card::card(&run))
+            (card::method(&run))
+        }
+    }
+}
+
+/// The plots of a run, the most important first; what a run has nothing of is left out.
+fn plots(run: &Run<'_>) -> Vec<Figure> {
+    let all = match &run.summary.search {
+        Some(search) => vec![
+            knee::knee(run, search),
+            knee::latency(run, search),
+            knee::hockey_stick(run, search),
+            knee::timeline(run, search),
+            health::generator(run),
+            health::errors(run),
+            health::nodes(run),
+            publish::gantt(run),
+        ],
+        None => vec![
+            overview::overview(run),
+            latency::heat(run),
+            latency::percentiles(run),
+            latency::phases(run),
+            publish::interference(run),
+            publish::gantt(run),
+            health::nodes(run),
+            health::errors(run),
+            health::generator(run),
+        ],
+    };
+    all.into_iter().flatten().collect()
+}

@@ -1,0 +1,86 @@
+//! The pages in a real browser: silent, alone, operable, accessible, printable, and with the right figures.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::runs::{Shape, write};
+use crate::{printed, tools};
+
+/// Most sheets that a run is printed on.
+const MOST_SHEETS: u64 = 3;
+
+/// What became of each page; nothing where there is no browser.
+fn look(pages: &[&Path]) -> Option<Vec<Value>> {
+    let (chromium, axe, python) = (tools::chromium()?, tools::axe()?, tools::interpreter()?);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/report/browser.py");
+    let output = Command::new(python).arg(script).arg(chromium).arg(axe).args(pages).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    Some(pages.iter().map(|page| told[page.to_string_lossy().as_ref()].clone()).collect())
+}
+
+/// A page of the run, and the run's JSON document.
+fn page(place: &Path, shape: &Shape, name: &str) -> (PathBuf, Value) {
+    let (run, _) = write(place, shape);
+    let file = place.join(name);
+    let json = printed(place, &["report", run.to_str().unwrap(), "--html", name, "--json", "--quiet"]);
+    (file, serde_json::from_str(&json).unwrap())
+}
+
+/// What every page has to be, whatever it shows.
+fn expect_well_behaved(told: &Value) {
+    assert_eq!(told["console"], serde_json::json!([]));
+    assert_eq!(told["requests"], serde_json::json!([]));
+    assert_eq!(told["outside"], serde_json::json!([]));
+    assert_eq!(told["violations"], serde_json::json!([]));
+    assert_eq!(told["wider_than_a_phone"], false);
+    // The policy lets its own style and script through, and there are only the script and the data.
+    assert_eq!((told["styled"].as_str(), told["scripts"].as_u64()), (Some("grid"), Some(2)));
+}
+
+fn expect_keyboard(told: &Value, first: &str) {
+    let keyboard = &told["keyboard"];
+    assert!(keyboard["focused"] == true && keyboard["shown"] == true && keyboard["hidden"] == true, "{keyboard}");
+    assert!(keyboard["said"].as_str().unwrap().starts_with(first), "{keyboard}");
+}
+
+/// Every figure that the page says is in the document, is there.
+fn expect_figures(told: &Value, document: &Value) {
+    let figures = told["figures"].as_object().unwrap();
+    assert!(figures.len() >= 4, "{figures:?}");
+    for (path, shown) in figures {
+        let exact = path.split('.').fold(document, |value, key| &value[key]);
+        let (shown, exact) = (shown.as_f64(), exact.as_f64());
+        assert_eq!(shown, exact, "{path}");
+        assert!(shown.is_some(), "{path} is nothing");
+    }
+}
+
+#[test]
+fn pages_of_a_load_test_and_of_a_ramp_in_a_browser() {
+    let place = tempfile::tempdir().unwrap();
+    let (load, load_json) = page(place.path(), &Shape::load(120), "load.html");
+    let ramp = Shape { command: "ramp", ..Shape::load(100) };
+    let (ramp, ramp_json) = page(place.path(), &ramp, "ramp.html");
+    let Some(told) = look(&[&load, &ramp]) else { return };
+    for (told, json) in told.iter().zip([&load_json, &ramp_json]) {
+        expect_well_behaved(told);
+        expect_figures(told, json);
+        let sheets = told["sheets"].as_u64().unwrap();
+        assert!((1..=MOST_SHEETS).contains(&sheets), "{sheets} sheets");
+    }
+    expect_keyboard(&told[0], "from, min:s: 0:01, ");
+    expect_keyboard(&told[1], "VUs: 2, ");
+}
+
+#[test]
+fn a_page_with_hostile_text_in_a_browser_shows_it_and_does_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let foreign = "</script></style>\"'><img src=x onerror=alert(1)><script>alert(2)</script>".to_owned();
+    let (page, _) = page(place.path(), &Shape { foreign, ..Shape::load(40) }, "hostile.html");
+    let Some(told) = look(&[&page]) else { return };
+    expect_well_behaved(&told[0]);
+    assert!(told[0]["text"].as_str().unwrap().contains("<img src=x onerror=alert(1)>"), "{}", told[0]["text"]);
+}

@@ -1,0 +1,286 @@
+//! Run directories of runs that never were, written as a run writes its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use connect_bench::capacity::knee::Knee;
+use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, StepKind};
+use connect_bench::host::Environment;
+use connect_bench::outcome::ErrorKind;
+use connect_bench::plan::{
+    self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
+};
+use connect_bench::rundir::{PlanFile, RunDir};
+use connect_bench::summary::{Builder, RunState, Search, Summary};
+use connect_bench::threshold::Limit;
+use connect_bench::window::{CheckWindow, HostSample, Part, Second, Window};
+use serde_json::{Value, json};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What a run is made of.
+#[derive(Clone)]
+pub(crate) struct Shape {
+    pub(crate) command: &'static str,
+    pub(crate) warm_up: u64,
+    pub(crate) steady: u64,
+    pub(crate) per_second: u64,
+    /// Names of nodes, scenarios, checks and messages: what others may have written.
+    pub(crate) foreign: String,
+    pub(crate) publishes: bool,
+    /// Whether `summary.json` is written: a killed run has none.
+    pub(crate) finished: bool,
+}
+
+impl Shape {
+    pub(crate) fn load(steady: u64) -> Shape {
+        Shape {
+            command: "load",
+            warm_up: 5,
+            steady,
+            per_second: 240,
+            foreign: "node".to_owned(),
+            publishes: true,
+            finished: true,
+        }
+    }
+}
+
+fn scenario(name: &str, executor: Executor, steps: &[&str], program: ProgramPlan) -> ScenarioPlan {
+    ScenarioPlan {
+        name: name.to_owned(),
+        executor,
+        graceful_stop: Duration::from_secs(30),
+        pacing: Duration::ZERO,
+        tags: BTreeMap::new(),
+        steps: steps.iter().map(|step| (*step).to_owned()).collect(),
+        program,
+    }
+}
+
+fn constant(vus: u32, length: u64) -> Executor {
+    let duration = Duration::from_secs(length);
+    Executor::ConstantVus { vus, start_time: Duration::ZERO, duration, start_over: Duration::ZERO }
+}
+
+fn plan(shape: &Shape) -> Plan {
+    let length = shape.warm_up + shape.steady;
+    let fetching = match shape.command {
+        "ramp" => Executor::Searched { start_vus: 1, max_vus: 512 },
+        _ => constant(24, length),
+    };
+    let fetch = FetchPlan {
+        path: format!("/content/c0ffee/stocks/{}", shape.foreign),
+        with_key: false,
+        statuses: Vec::new(),
+        content_type: None,
+        body_contains: None,
+        timeout: Duration::from_secs(60),
+    };
+    let publish = PublishPlan {
+        guid: None,
+        name: "connect-bench-plumber".to_owned(),
+        bundle: "plumber-stocks".to_owned(),
+        bundle_md5: String::new(),
+        bundle_bytes: 4096,
+        path: "/".to_owned(),
+        with_key: true,
+        timeout: Duration::from_secs(60),
+        deploy_timeout: Duration::from_secs(900),
+    };
+    let mut scenarios =
+        vec![scenario(&format!("fetch {}", shape.foreign), fetching, &["fetch"], ProgramPlan::Fetch(fetch))];
+    if shape.publishes {
+        scenarios.push(scenario("publish", constant(1, length), &["upload"], ProgramPlan::Publish(publish)));
+    }
+    let limit = |text: &str| Limit::from_flag(text).unwrap();
+    Plan {
+        schema: plan::SCHEMA,
+        version: "0.1.0".to_owned(),
+        command: shape.command.to_owned(),
+        run_id: "synthetic".to_owned(),
+        seed: 1,
+        target: Target {
+            url: "https://connect.example.com/".parse().unwrap(),
+            sandbox: false,
+            connect_version: Some(format!("2026.06.0 {}", shape.foreign)),
+            node: None,
+            sandbox_profile: None,
+            content_guid: Some(format!("c0ffee-{}", shape.foreign)),
+            fetch_with_key: false,
+        },
+        http: HttpPlan {
+            user_agent: "connect-bench".to_owned(),
+            insecure: false,
+            reset_cookies: false,
+            http1_engine: Http1Engine::Own,
+            kernel_timestamps: true,
+        },
+        workers: 2,
+        warm_up: Duration::from_secs(shape.warm_up),
+        duration: Duration::from_secs(length),
+        scenarios,
+        thresholds: vec![limit("http_req_duration: p(95)<500"), limit("http_req_failed: rate<0.001")],
+    }
+}
+
+/// What a second measured: latencies over the whole range that a server has, so that histograms are as large as they get.
+fn window(shape: &Shape, second: u64) -> Window {
+    let mut window = Window::new(if shape.publishes { 2 } else { 1 }, if shape.publishes { 2 } else { 1 });
+    window.span_ns = Some((second * SECOND_NS, (second + 1) * SECOND_NS));
+    let fetch = &mut window.series[0];
+    let kinds = 240;
+    let slow = if second % 60 > 50 { 2.5 } else { 1.0 };
+    for at in 0..kinds {
+        let n = shape.per_second / kinds + u64::from(at < shape.per_second % kinds);
+        // From 8 ms to 8 s, most of them at the fast end; another one each second.
+        let share = (at as f64 + (second % 17) as f64 / 17.0) / kinds as f64;
+        let took = Duration::from_secs_f64(slow * 0.008 * 1000_f64.powf(share.powi(3)));
+        if n == 0 {
+            continue;
+        }
+        fetch.duration.record_n(took, n);
+        fetch.waiting.record_n(took.mul_f64(0.9), n);
+        fetch.receiving.record_n(took.mul_f64(0.08), n);
+        fetch.sending.record_n(took.mul_f64(0.02), n);
+        fetch.generator_delay.record_n(Duration::from_micros(30 + at), n);
+        fetch.duration_corrected.record_n(took, n);
+        let node = fetch.nodes.entry(format!("{}{}", shape.foreign, at % 2)).or_default();
+        node.completed += n;
+        node.duration.record_n(took, n);
+    }
+    fetch.requests.completed = shape.per_second;
+    fetch.statuses.insert(200, shape.per_second);
+    if second % 20 == 7 {
+        fetch.requests.failed = 2;
+        fetch.failed_duration.record_n(Duration::from_secs(1), 2);
+        fetch.errors.insert(ErrorKind::Status(503), 2);
+        fetch.statuses.insert(503, 2);
+    }
+    fetch.requests.scheduled = fetch.requests.completed + fetch.requests.failed;
+    fetch.sent = fetch.requests.scheduled;
+    window.scenarios[0].vu_time_ns = 24 * u128::from(SECOND_NS);
+    window.scenarios[0].vus = 24;
+    let check = CheckWindow { passes: fetch.requests.completed, fails: fetch.requests.failed };
+    window.checks.insert(format!("is right {}", shape.foreign), check);
+    window.generator.lag.record_n(Duration::from_micros(400), 50);
+    window.generator.cpu_ns = 300_000_000;
+    window.generator.wall_ns = 2 * SECOND_NS;
+    window.generator.busiest_permille = 210;
+    if shape.publishes && second % 10 == 9 {
+        publish(&mut window);
+    }
+    window
+}
+
+const PHASES: [(&str, u64); 5] =
+    [("upload", 200), ("queue", 100), ("restore", 4200), ("launch", 2500), ("first_response", 500)];
+
+fn publish(window: &mut Window) {
+    let iterations = &mut window.scenarios[1].iterations;
+    iterations.scheduled = 1;
+    iterations.completed = 1;
+    for (phase, ms) in PHASES.into_iter().chain([("total", 7500)]) {
+        window.trends.entry(format!("publish_{phase}")).or_default().record(Duration::from_millis(ms));
+    }
+}
+
+fn events(shape: &Shape) -> Vec<Value> {
+    let mut events = Vec::new();
+    if !shape.publishes {
+        return events;
+    }
+    for n in 0..(shape.warm_up + shape.steady) / 10 {
+        let phases: serde_json::Map<String, Value> =
+            PHASES.iter().map(|(phase, ms)| (format!("publish_{phase}"), json!(ms))).collect();
+        let failed = n % 7 == 3;
+        let error = failed.then(|| json!({"step": "deploy", "kind": "failed", "text": shape.foreign}));
+        let started = (n * 10_000 + 2000) as f64;
+        events.push(json!({"event": "publish", "n": n, "ok": !failed, "started_ms": started,
+            "finished_ms": started + 7500.0, "phases_ms": phases, "error": error}));
+        events.push(json!({"event": "iteration_failed", "scenario": shape.foreign, "step": shape.foreign,
+            "vu": 1, "iteration": n, "why": shape.foreign}));
+    }
+    events
+        .push(json!({"event": "node", "label": format!("{}0", shape.foreign), "name": format!("{}0", shape.foreign)}));
+    events
+}
+
+pub(crate) fn environment() -> Environment {
+    Environment {
+        started: "2026-01-01T00:00:00Z".parse().unwrap(),
+        host: "generator".to_owned(),
+        kernel: "6.0".to_owned(),
+        cores: 2,
+        memory_bytes: Some(8 << 30),
+        open_files_limit: Some(20_000),
+    }
+}
+
+/// Writes the run below `root` and returns its directory and its summary.
+pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
+    let (plan, environment) = (plan(shape), environment());
+    let path = root.join(format!("20260101T000000Z-{}-{}", shape.command, shape.steady));
+    let mut directory = RunDir::create(&path).unwrap();
+    directory.write_plan(&PlanFile { plan: plan.clone(), environment: environment.clone() }).unwrap();
+    events(shape).iter().for_each(|event| directory.event(event).unwrap());
+    let mut builder = Builder::new(plan, environment);
+    for at in 0..shape.warm_up + shape.steady {
+        let part = if at < shape.warm_up { Part::WarmUp } else { Part::Steady };
+        let host = HostSample { memory_bytes: Some(40_000_000 + at), ..HostSample::default() };
+        let second = Second { second: at, part, window: window(shape, at), host };
+        directory.append(&second).unwrap();
+        builder.add(&second);
+    }
+    let mut summary = builder.finish(if shape.finished { RunState::Finished } else { RunState::Partial });
+    if shape.command == "ramp" {
+        summary.search = Some(search());
+    }
+    if shape.finished {
+        directory.write_summary(&summary).unwrap();
+    }
+    (path, summary)
+}
+
+/// A saturation search over nine stages on a curve that is known.
+fn search() -> Search {
+    let knee = Knee { x_max_per_s: 1200.0, r0_s: 0.12, p: 4.0, kappa_s: 1e-6 };
+    let step = |(at, vus): (usize, u32)| {
+        let per_s = knee.throughput(f64::from(vus));
+        let ms = 1000.0 * f64::from(vus) / per_s;
+        Step {
+            vus,
+            requests_per_second: per_s,
+            standard_error: per_s / 150.0,
+            change_vs_best: (at > 0).then_some(0.1),
+            mean_ms: Some(ms),
+            p50_ms: Some(0.9 * ms),
+            p95_ms: Some(1.7 * ms),
+            p99_ms: Some(2.4 * ms),
+            error_rate: 0.0,
+            seconds: 20.0,
+            cut_s: 3.0,
+            kind: if vus == 512 { StepKind::Unusable } else { StepKind::Full },
+            decision: "+10 %, growing".to_owned(),
+        }
+    };
+    let steps = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 190, 205].into_iter().enumerate().map(step).collect();
+    let result = SearchResult {
+        outcome: Outcome::Saturated,
+        vus: Some(205),
+        saturation_vus: Some(204.2),
+        vus_ci: Some((180, 236)),
+        knee_vus: Some(knee.knee_vus()),
+        requests_per_second: Some(1180.0),
+        requests_per_second_ci: Some((1165.0, 1196.0)),
+        at_vus: Some(Prediction { requests_per_second: 1156.4, mean_ms: 177.3 }),
+        knee: Some(knee),
+        misfit: false,
+        tested_vus: Some((1, 256)),
+        warm_up_s: 20.0,
+        elapsed_s: 341.0,
+        notes: vec!["A note of the search.".to_owned()],
+    };
+    Search { result, steps }
+}
