@@ -17,9 +17,11 @@ use serde::Serialize;
 use crate::baseline::{self, Baseline, Comparison};
 use crate::capacity::search::{Outcome, Step};
 use crate::histogram::Latency;
+use crate::insight::{self, Insight};
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
 use crate::stats::Interval;
+use crate::steady::SteadyState;
 use crate::summary::{Connections, Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
 use crate::threshold::Verdict;
 use crate::window::Counts;
@@ -123,6 +125,10 @@ pub struct LoadDocument {
     pub connections: Connections,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
+    /// Drift, stalls, the transient at the beginning and what publishes did, in the measured part.
+    pub steady_state: SteadyState,
+    /// What the rules see in the run, what matters most first.
+    pub insights: Vec<Insight>,
 }
 
 /// Counts of requests.
@@ -252,6 +258,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
     let measured = figures.measured(summary);
     let [p50, p90, p95, p99] = figures.fetch_quantile_intervals;
     let invalid = figures.invalid(summary);
+    let steady_state = SteadyState::of(summary);
     LoadDocument {
         schema: SCHEMA,
         kind: "load",
@@ -291,6 +298,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         thresholds: summary.thresholds.clone(),
         connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
+        insights: insight::of(summary, &figures, &steady_state),
+        steady_state,
     }
 }
 
@@ -329,6 +338,8 @@ pub struct RampDocument {
     pub load: Option<LoadDocument>,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
+    /// What the rules see in the whole search.
+    pub insights: Vec<Insight>,
 }
 
 /// Where the server saturates.
@@ -436,5 +447,6 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         generator: GeneratorDocument::of(&summary.generator, invalid),
         load,
         left_behind: summary.left_behind.clone(),
+        insights: insight::of(summary, &Figures::of(summary), &SteadyState::of(summary)),
     }
 }

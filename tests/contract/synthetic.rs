@@ -96,6 +96,7 @@ fn server(sandbox: bool) -> Target {
         sandbox_profile: sandbox.then(|| "small".to_owned()),
         content_guid: Some("c0ffee".to_owned()),
         fetch_with_key: false,
+        processes: None,
     }
 }
 
@@ -198,6 +199,7 @@ fn seconds(builder: &mut Builder) {
             peak_memory_bytes: Some(31_000_000 + second),
             open_files: Some(38),
             open_files_limit: Some(20_000),
+            wall_ahead_ms: Some(0.0),
         };
         builder.add(&Second { second, part, window: window(second), host });
     }

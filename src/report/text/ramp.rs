@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::number::{MISSING, change, duration, maybe, percent, significant};
-use super::{table, what, wrap};
+use super::{insights, table, what, wrap};
 use crate::capacity::search::{Outcome, SearchResult, Step};
-use crate::summary::{RunState, Search, Summary};
+use crate::insight;
+use crate::steady::SteadyState;
+use crate::summary::{Figures, RunState, Search, Summary};
 
 /// The result of a ramp, and the command to run next.
 #[must_use]
@@ -21,6 +23,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path) -> String {
     for note in &search.result.notes {
         out.push_str(&wrap(note, "  ", 2));
     }
+    out.push_str(&insights::insights(&insight::of(summary, &Figures::of(summary), &SteadyState::of(summary))));
     let _ = writeln!(out, "\nrun directory: {}", run_dir.display());
     for left in &summary.left_behind {
         let _ = writeln!(out, "left on the server: {left} (remove it with: connect-bench cleanup)");
