@@ -95,12 +95,15 @@ fn constant_load(plan: &Plan) -> bool {
         })
 }
 
+/// Shortest slice that is audited: in a shorter one, requests over its edges are too large a part.
+const LEAST_AUDITED_S: f64 = 10.0;
+
 /// The slices whose VU time no request accounts for, by more than requests over their edges can explain.
 fn little(slices: &[Slice]) -> Vec<LittleSlice> {
     let (mut from_s, mut open) = (0.0, Vec::new());
     for slice in slices {
         let ended = (slice.fetched + slice.failed) as f64;
-        if ended > 0.0 && slice.seconds > 0.0 {
+        if ended > 0.0 && slice.seconds >= LEAST_AUDITED_S {
             // Each VU may have a request over each edge; it is counted in the slice in which it ended.
             let vus = slice.vu_s / slice.seconds;
             let pacing_s = slice.pause_s / ended;

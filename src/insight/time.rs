@@ -80,6 +80,8 @@ pub(super) fn little_open(facts: &Facts<'_>) -> Option<Seen> {
 /// A transient this long and this large spoils the mean.
 const TRANSIENT_S: f64 = 15.0;
 const TRANSIENT: f64 = 0.05;
+/// And so many standard deviations of later pieces: a speed that wanders is no transient.
+const TRANSIENT_SD: f64 = 4.0;
 
 /// The server was not warm when it began to be measured.
 pub(super) fn warm_up_too_short(facts: &Facts<'_>) -> Option<Seen> {
@@ -91,7 +93,7 @@ pub(super) fn warm_up_too_short(facts: &Facts<'_>) -> Option<Seen> {
         return None;
     }
     let lower = 1.0 - before / transient.per_s_after;
-    if lower < TRANSIENT {
+    if lower < TRANSIENT || transient.below_sd? < TRANSIENT_SD {
         return None;
     }
     Some(Seen {
@@ -105,6 +107,7 @@ pub(super) fn warm_up_too_short(facts: &Facts<'_>) -> Option<Seen> {
             ("transient_s", transient.cut_s),
             ("per_s_before", before),
             ("per_s_after", transient.per_s_after),
+            ("below_sd", transient.below_sd?),
             ("bias_of_the_mean", transient.bias),
         ],
         advice: "Give the run a longer --warmup (120s is enough for most servers): processes were starting or caches filling.",

@@ -15,7 +15,7 @@ pub use latency::LatencyDocument;
 use serde::Serialize;
 
 use crate::baseline::{self, Baseline, Comparison};
-use crate::capacity::search::{Outcome, Step};
+use crate::capacity::search::{Kept, Outcome, Step};
 use crate::histogram::Latency;
 use crate::insight::{self, Insight};
 use crate::outcome::{Blame, ErrorKind};
@@ -312,7 +312,7 @@ pub struct RampDocument {
     pub kind: &'static str,
     /// Version of connect-bench.
     pub version: String,
-    /// `saturated`, `not_saturated`, `generator_limited` or `aborted`.
+    /// `saturated`, `not_saturated`, `generator_limited`, `objectives_kept`, `highest_stage` or `aborted`.
     pub result: &'static str,
     /// Why it was aborted.
     pub reason: Option<String>,
@@ -338,6 +338,8 @@ pub struct RampDocument {
     pub load: Option<LoadDocument>,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
+    /// What `--slo` asked for, and the most VUs that keep it; `null` without.
+    pub objectives: Option<Kept>,
     /// What the rules see in the whole search.
     pub insights: Vec<Insight>,
 }
@@ -416,6 +418,8 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         Outcome::Saturated => ("saturated", None),
         Outcome::NotSaturated => ("not_saturated", None),
         Outcome::GeneratorLimited => ("generator_limited", None),
+        Outcome::ObjectivesKept => ("objectives_kept", None),
+        Outcome::HighestStage => ("highest_stage", None),
         Outcome::Aborted { reason } => ("aborted", Some(reason.clone())),
     };
     // Stages in which the generator was the limit are not used, so they do not spoil the answer.
@@ -447,6 +451,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         generator: GeneratorDocument::of(&summary.generator, invalid),
         load,
         left_behind: summary.left_behind.clone(),
+        objectives: result.kept.clone(),
         insights: insight::of(summary, &Figures::of(summary), &SteadyState::of(summary)),
     }
 }

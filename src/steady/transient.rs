@@ -3,12 +3,15 @@
 use serde::Serialize;
 
 use crate::stats::batches::mser_cut;
+use crate::stats::descriptive::sd;
 use crate::summary::Point;
 
 /// Length of a mean.
 const BIN_S: f64 = 5.0;
 /// Fewest of them.
 const LEAST_BINS: usize = 12;
+/// Fewest pieces whose spread is one.
+const LEAST_PIECES: usize = 5;
 
 /// What a longer warm-up would have cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -21,6 +24,9 @@ pub struct Transient {
     pub per_s_before: Option<f64>,
     /// Fetches per second after it.
     pub per_s_after: f64,
+    /// How far the throughput before the cut lies below that after it, in standard deviations of pieces after it that are as
+    /// long; `None` where there are fewer than five. A speed that wanders looks like a transient to MSER, and not to this.
+    pub below_sd: Option<f64>,
     /// The run's fetches per second against those after the cut, as a share: the bias that the transient makes.
     pub bias: f64,
 }
@@ -43,6 +49,11 @@ pub(super) fn of(points: &[Point]) -> Option<Transient> {
         cut_s: bins[..cut].iter().map(|bin| bin.seconds).sum(),
         found: cut < bins.len() / 2,
         per_s_before: per_s(&bins[..cut]),
+        below_sd: per_s(&bins[..cut]).and_then(|before| {
+            let pieces: Vec<f64> = bins[cut..].chunks_exact(cut.max(1)).filter_map(per_s).collect();
+            let spread = sd(&pieces).filter(|_| pieces.len() >= LEAST_PIECES)?;
+            Some((after - before) / spread.max(1e-9 * after))
+        }),
         per_s_after: after,
         bias: if after > 0.0 { all / after - 1.0 } else { 0.0 },
     })

@@ -49,9 +49,30 @@ fn verdict(summary: &Summary, result: &SearchResult) -> String {
             "{stopped}NO ANSWER: the generator was the limit, not the server. Clean up to {vus} VUs with {rate} requests \
              per second, in {took}. Use a machine with more or quieter cores."
         ),
+        Outcome::ObjectivesKept => format!("{stopped}{}", objectives(result)),
+        Outcome::HighestStage => format!(
+            "{stopped}Staircase: the highest stage has {vus} VUs and {rate} requests per second, in {took}. That is no \
+             saturation; leave out --method for the fewest VUs with the plateau's throughput."
+        ),
         Outcome::Aborted { reason } => format!("{stopped}ABORTED after {took}: {reason}"),
     };
     wrap(&text, "", 0) + &plateau(result)
+}
+
+/// The most VUs that keep what was to be kept.
+fn objectives(result: &SearchResult) -> String {
+    let Some(kept) = &result.kept else { return MISSING.to_owned() };
+    let rate = significant(kept.requests_per_second);
+    let what = kept.objectives.join(" and ");
+    let end = match (&kept.broken_at_vus, &kept.broken) {
+        (Some(vus), Some(broken)) => format!("{vus} VUs are too many: {broken}"),
+        _ => "none was broken; raise --max-vus to see where they are".to_owned(),
+    };
+    format!(
+        "{what}: kept by up to {} VUs, at {rate} requests per second, in {}; {end}.",
+        kept.vus,
+        duration(result.elapsed_s)
+    )
 }
 
 /// Where the sweep ended, and what to do where that was the limit that was set.
