@@ -13,8 +13,11 @@ mod check;
 mod child;
 mod cleanup;
 mod connection;
+mod control;
 mod drive;
 mod failure;
+mod keys;
+mod live;
 mod load;
 mod output;
 mod plain;
@@ -28,6 +31,7 @@ mod sandbox;
 mod session;
 mod signals;
 mod target;
+mod validate;
 mod view;
 
 use failure::Failure;
@@ -44,8 +48,9 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Run(args) => in_runtime(run_file::run(&args)),
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Control(args) => in_runtime(control::run(&args)),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
-        Command::Capacity(args) => capacity::run(&args),
+        Command::Capacity(args) => in_runtime(capacity::run(&args)),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

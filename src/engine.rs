@@ -4,6 +4,7 @@ mod closed;
 mod course;
 pub mod fetch;
 mod open;
+mod pause;
 pub mod program;
 pub mod run;
 mod timer;

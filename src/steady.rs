@@ -30,7 +30,7 @@ pub struct SteadyState {
     pub rate_drift: Option<Drift>,
     /// Of the 99th percentile of latency.
     pub p99_drift: Option<Drift>,
-    /// Times in which next to nothing was completed.
+    /// Times in which next to nothing was completed; not looked for where the load was not constant.
     pub stalls: Stalls,
     /// Where the transient at the beginning ends.
     pub transient: Option<Transient>,
@@ -60,7 +60,8 @@ impl SteadyState {
     #[must_use]
     pub fn of(summary: &Summary) -> SteadyState {
         let (course, slices) = (&summary.course, &summary.course.slices);
-        let constant_load = constant_load(&summary.plan);
+        // Who controls a run while it runs changes its load, or stops it for a while.
+        let constant_load = constant_load(&summary.plan) && summary.control.is_empty();
         let drift = |value: fn(&Slice) -> Option<f64>, limits| {
             constant_load.then(|| drift::of(slices, value, limits)).flatten()
         };
@@ -70,7 +71,7 @@ impl SteadyState {
             constant_load,
             rate_drift: drift(|slice| Some(slice.per_s()), drift::RATE),
             p99_drift: drift(|slice| slice.p99_ms, drift::P99),
-            stalls: stalls::of(&course.points),
+            stalls: if constant_load { stalls::of(&course.points) } else { Stalls::default() },
             transient: if constant_load { transient::of(&course.points) } else { None },
             publishing: publishing::of(&course.points),
             little: if constant_load { little(slices) } else { Vec::new() },

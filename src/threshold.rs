@@ -2,9 +2,9 @@
 //!
 //! What k6 lacks: a time window (`window`), a time that is left out (`after`), the warm-up left out always, and no data
 //! is a failure. Counts and latencies are those from the warm-up on to the end of the graceful stop, because the slowest
-//! requests end there; a counter's `rate` is that of the measured part, up to the end of the schedule. Percentiles are
-//! those of the histograms (three digits, no interpolation). A limit in percent is relative to a baseline: a run that is
-//! over, or a documented one.
+//! requests end there, and in the pauses that somebody asked for; a counter's `rate` is that of the measured part, up to
+//! the end of the schedule. Percentiles are those of the histograms (three digits, no interpolation). A limit in percent
+//! is relative to a baseline: a run that is over, or a documented one.
 
 mod expression;
 mod judge;

@@ -382,6 +382,8 @@ pub enum Part {
     WarmUp,
     /// What the figures are made of.
     Steady,
+    /// A pause that was asked for lies in it, whole or in part.
+    Paused,
     /// After the end of the schedule: VUs finish what they have begun.
     Stopping,
 }

@@ -90,7 +90,7 @@ impl<'l> PlanDocument<'l> {
             let vus = if s.start_vus == s.max_vus { count(s.max_vus.into()) } else { range(s.start_vus, s.max_vus) };
             rows.push(vec![
                 s.name.to_owned(),
-                format!("{} ({})", kind(s.executor), s.model),
+                format!("{} ({})", s.executor.name(), s.model),
                 s.exec.clone(),
                 vus,
                 duration(s.begins_s),
@@ -120,18 +120,6 @@ impl<'l> PlanDocument<'l> {
 
 fn range(from: u32, to: u32) -> String {
     format!("{} to {}", count(from.into()), count(to.into()))
-}
-
-fn kind(executor: &Executor) -> &'static str {
-    match executor {
-        Executor::ConstantVus { .. } => "constant-vus",
-        Executor::RampingVus { .. } => "ramping-vus",
-        Executor::SharedIterations { .. } => "shared-iterations",
-        Executor::PerVuIterations { .. } => "per-vu-iterations",
-        Executor::ConstantArrivalRate { .. } => "constant-arrival-rate",
-        Executor::RampingArrivalRate { .. } => "ramping-arrival-rate",
-        Executor::Searched { .. } => "searched",
-    }
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {

@@ -239,6 +239,7 @@ pub(super) fn verdict(summary: &Summary) -> Exit {
     let figures = Figures::of(summary);
     let ran = match &summary.state {
         RunState::Interrupted => Exit::Interrupted,
+        RunState::Stopped => Exit::Stopped,
         RunState::Aborted { .. } if !summary.thresholds.iter().any(|verdict| verdict.aborted) => Exit::Unreachable,
         _ if summary.thresholds.iter().any(|verdict| !verdict.passed) => Exit::Threshold,
         // No data is never a pass, and neither are figures of our own limits.

@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow};
 use super::connection;
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::load::{conclude, deliver, thresholds};
 use super::output;
 use super::relative;
@@ -39,8 +40,10 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let runs_dir = &args.run.output.runs_dir;
     relative::resolve(&mut load_test.thresholds, args.threshold_baseline.as_deref(), runs_dir)?;
     check_files(load_test.max_vus())?;
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::capacity::search::{Phase, Progress};
 use crate::histogram::Latency;
-use crate::plan::Plan;
+use crate::plan::{Executor, Plan};
 use crate::report::number::{MISSING, count, duration, maybe, percent, significant};
 use crate::window::{Part, Second};
 
@@ -27,6 +27,8 @@ pub(super) struct View {
     recent: VecDeque<Second>,
     last_publish: Option<String>,
     failed: u64,
+    /// VUs that are asked for by scenario, once somebody has changed them.
+    asked: Option<Vec<u32>>,
 }
 
 impl View {
@@ -40,7 +42,7 @@ impl View {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        View { bar, quiet, recent: VecDeque::new(), last_publish: None, failed: 0 }
+        View { bar, quiet, recent: VecDeque::new(), last_publish: None, failed: 0, asked: None }
     }
 
     /// Says something once.
@@ -58,6 +60,19 @@ impl View {
             Some(bar) => bar.suspend(|| eprintln!("warning: {message}")),
             None => eprintln!("warning: {message}"),
         }
+    }
+
+    /// Says what somebody has to know to go on, even with `--quiet`.
+    pub(super) fn announce(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{message}")),
+            None => eprintln!("{message}"),
+        }
+    }
+
+    /// So many VUs are asked for from now on, by scenario.
+    pub(super) fn set_asked(&mut self, vus: Vec<u32>) {
+        self.asked = Some(vus);
     }
 
     /// What is being done before and after a run.
@@ -130,10 +145,16 @@ impl View {
                 let part = match second.part {
                     Part::WarmUp => "warm-up",
                     Part::Steady => "steady",
+                    Part::Paused => "paused",
                     Part::Stopping => "stopping",
                 };
-                let asked: u32 =
-                    plan.fetch_scenarios().map(|at| plan.scenarios[at].executor.vus_at(second.second)).sum();
+                let asked = |at: usize| {
+                    let executor = &plan.scenarios[at].executor;
+                    let changed = self.asked.as_ref().filter(|_| matches!(executor, Executor::ConstantVus { .. }));
+                    let planned = executor.vus_at(second.second);
+                    if planned == 0 { 0 } else { changed.map_or(planned, |vus| vus[at]) }
+                };
+                let asked: u32 = plan.fetch_scenarios().map(asked).sum();
                 let done = percent((elapsed / total).min(1.0));
                 let (elapsed, total) = (duration(elapsed), duration(total));
                 format!("{elapsed} of {total} ({done}) {part}  VUs {vus}/{asked}  {figures}  {errors}{publish}")

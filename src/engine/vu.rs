@@ -96,8 +96,15 @@ impl<D: Dial> Vu<D> {
             }
         } else if self.goes_on(driver.at) {
             shared.recorder.borrow_mut().vu_started(driver.now, self.course.scenario);
-            while self.goes_on(driver.at) && self.course.claim(&self.handle) {
-                self.turn(&mut client, &mut driver).await;
+            while self.goes_on(driver.at) {
+                if self.course.place.pauses.is_on() {
+                    // Boxed: no VU is larger for what hardly ever happens.
+                    Box::pin(self.hold(&mut driver)).await;
+                } else if self.course.claim(&self.handle) {
+                    self.turn(&mut client, &mut driver).await;
+                } else {
+                    break;
+                }
             }
             shared.recorder.borrow_mut().vu_stopped(shared.now(), self.course.scenario);
         }
@@ -112,6 +119,17 @@ impl<D: Dial> Vu<D> {
     /// Whether the time for another iteration has not run out.
     fn goes_on(&self, now: Instant) -> bool {
         !self.handle.leaving.get() && !self.handle.guard.is_stopped() && now < self.course.ends()
+    }
+
+    /// Waits, on purpose, for the end of a pause of the run.
+    async fn hold(&self, driver: &mut Driver) {
+        let (shared, scenario) = (self.shared(), self.course.scenario);
+        let pauses = &self.course.place.pauses;
+        shared.recorder.borrow_mut().pause_started(shared.now(), scenario);
+        let over = poll_fn(|_cx| if pauses.is_on() { Poll::Pending } else { Poll::Ready(()) });
+        self.handle.unless_leaving(over).await;
+        let now = driver.read_clock(&shared);
+        shared.recorder.borrow_mut().pause_ended(now, scenario);
     }
 
     /// Waits, idle, for the next arrival: when it was due. `None` when there will be no more.

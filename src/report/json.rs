@@ -27,9 +27,11 @@ use crate::threshold::Verdict;
 use crate::window::Counts;
 use steps::{CheckDocument, SeriesDocument};
 
+mod control;
 mod generator;
 mod open;
 
+pub use control::ControlDocument;
 pub use generator::GeneratorDocument;
 pub use open::OpenDocument;
 
@@ -121,6 +123,10 @@ pub struct LoadDocument {
     pub open_model: Option<OpenDocument>,
     /// What became of the thresholds.
     pub thresholds: Vec<Verdict>,
+    /// What people did to the run while it was on, in the terminal or through the REST endpoint.
+    pub control: Vec<ControlDocument>,
+    /// Time that lay in pauses, in whole seconds of which no figure is made.
+    pub paused_s: f64,
     /// The connections of the whole run.
     pub connections: Connections,
     /// What we made on the server and could not remove.
@@ -296,6 +302,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         run_dir: run_dir.display().to_string(),
         open_model: OpenDocument::of(summary),
         thresholds: summary.thresholds.clone(),
+        control: control::events(summary),
+        paused_s: summary.paused_ns as f64 / 1e9,
         connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
         insights: insight::of(summary, &figures, &steady_state),
@@ -334,6 +342,8 @@ pub struct RampDocument {
     pub requests: Requests,
     /// The generator's own health over the whole search.
     pub generator: GeneratorDocument,
+    /// What people did to the ramp while it was on, in the terminal or through the REST endpoint.
+    pub control: Vec<ControlDocument>,
     /// The load test that followed with `--then-load`.
     pub load: Option<LoadDocument>,
     /// What we made on the server and could not remove.
@@ -449,6 +459,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         target: TargetDocument::of(&summary.plan.target),
         requests: requests(summary),
         generator: GeneratorDocument::of(&summary.generator, invalid),
+        control: control::events(summary),
         load,
         left_behind: summary.left_behind.clone(),
         objectives: result.kept.clone(),

@@ -2,6 +2,7 @@
 
 mod capacity;
 mod connections;
+mod control;
 mod insights;
 mod load;
 mod model;

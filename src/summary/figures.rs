@@ -86,8 +86,7 @@ impl Figures {
     /// Computes the figures of a summary's measured part.
     #[must_use]
     pub fn of(summary: &Summary) -> Figures {
-        let window = &summary.steady;
-        let seconds = window.seconds();
+        let seconds = summary.measured_s();
         let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
         let (fetch, all) = split(summary);
         let requests = all.requests;
@@ -192,7 +191,7 @@ fn cycle_ms(summary: &Summary, vus: f64, fetch_per_s: f64, seconds: f64) -> Opti
 }
 
 fn fetching_vus(summary: &Summary) -> f64 {
-    let seconds = summary.steady.seconds();
+    let seconds = summary.measured_s();
     if seconds > 0.0 { fetching(summary).vu_time_ns as f64 / 1e9 / seconds } else { 0.0 }
 }
 

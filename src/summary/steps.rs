@@ -29,7 +29,7 @@ pub struct StepFigures<'a> {
 /// The steps of a run, in the plan's order.
 #[must_use]
 pub fn steps(summary: &Summary) -> Vec<StepFigures<'_>> {
-    let (plan, seconds) = (&summary.plan, summary.steady.seconds());
+    let (plan, seconds) = (&summary.plan, summary.measured_s());
     let mut all = Vec::new();
     for (at, series) in plan.series().into_iter().enumerate() {
         let Some(window) = summary.steady.series.get(at) else { continue };

@@ -169,6 +169,17 @@ impl Judge {
         broke.map(|at| &self.limits[at].0)
     }
 
+    /// The metrics that there are thresholds on, each with whether it would fail now. Without data it does not.
+    pub fn tainted(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.limits.iter().enumerate().map(|(at, (limit, watched))| {
+            let breaks = |watched: &Watched| {
+                watched.observed().is_some_and(|v| !watched.threshold.expression.holds(v, limit.baseline_value))
+            };
+            let metric = limit.metric.split('{').next().unwrap_or_default().trim();
+            (metric, self.broke == Some(at) || watched.as_ref().is_some_and(breaks))
+        })
+    }
+
     /// What became of them, in the order in which they were given.
     #[must_use]
     pub fn verdicts(&self) -> Vec<Verdict> {

@@ -218,6 +218,29 @@ fn a_window_is_the_last_of_the_measured_time() {
 }
 
 #[test]
+fn in_a_pause_what_ends_counts_and_what_is_per_time_does_not() {
+    // Eight seconds of 1 ms, two of a pause in which what was begun ends after 30 ms, and ten of 1 ms.
+    let verdict = |limit: Limit| {
+        let mut judge = Judge::new(&plan(vec![limit]));
+        for at in 0..20 {
+            let paused = (8..10).contains(&at);
+            let part = if paused { Part::Paused } else { Part::Steady };
+            judge.add(&second(at, part, if paused { 30 } else { 1 }));
+        }
+        let tainted: Vec<bool> = judge.tainted().map(|(_, fails)| fails).collect();
+        let verdict = judge.verdicts().remove(0);
+        assert_eq!(tainted, [!verdict.passed]);
+        verdict
+    };
+    let slowest = verdict(Limit::new("http_req_duration", "max<20"));
+    assert!(!slowest.passed && slowest.observed.unwrap() >= 29.9);
+    assert!(verdict(Limit::new("http_reqs", "count==220")).passed);
+    assert!(verdict(Limit::new("http_reqs", "rate==11")).passed);
+    let last = Limit { window: Some(Duration::from_secs(11)), ..Limit::new("http_req_duration", "max<20") };
+    assert!(verdict(last).passed, "a window is of measured seconds");
+}
+
+#[test]
 fn no_run_at_all_is_no_pass() {
     for (metric, expression) in [("http_reqs", "count<1"), ("http_req_failed", "rate<1"), ("vus", "value<1")] {
         let verdict = Judge::new(&plan(vec![Limit::new(metric, expression)])).verdicts().remove(0);

@@ -5,6 +5,7 @@
 
 mod connections;
 mod contract;
+mod control;
 mod death;
 mod disk;
 mod exact;
@@ -15,4 +16,5 @@ mod servers;
 mod signals;
 mod support;
 mod targets;
+mod terminal;
 mod urls;

@@ -35,6 +35,7 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "io::s
 const IMPORTS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("cli", &["connection_options", "sandbox", "units"]),
+    ("control", &["engine"]),
     ("host", &[]),
     ("summary", &["host"]),
     ("rundir", &["host"]),
@@ -43,7 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("posit_connect", &["engine", "http"]),
     ("report", &[]),
     ("steps", &["engine"]),
-    ("command", &["cli", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps"]),
+    ("command", &["cli", "control", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps"]),
     ("main", &["cli", "command"]),
     ("lib", &[]),
 ];

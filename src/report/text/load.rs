@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, insights, model, steps, table, what, wrap};
+use super::{connections, control, insights, model, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::insight;
 use crate::stats::Interval;
@@ -30,6 +30,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     out.push_str(&steps::checks(summary));
     out.push_str(&model::open_model(summary));
     out.push_str(&model::thresholds(&summary.thresholds));
+    out.push_str(&control::control(summary));
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
@@ -57,6 +58,7 @@ fn verdict(summary: &Summary, figures: &Figures) -> String {
     let state = match &summary.state {
         RunState::Finished => String::new(),
         RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
+        RunState::Stopped => "Stopped; what there is: ".to_owned(),
         RunState::Aborted { reason } => format!("Aborted ({reason}); what there is: "),
         RunState::Partial => {
             let planned = summary.plan.duration.saturating_sub(summary.plan.warm_up).as_secs_f64();
