@@ -280,6 +280,19 @@ pub struct RampArgs {
     /// Shorter stages: about 5½ minutes instead of 7, with more spread in the answer.
     #[arg(long)]
     pub quick: bool,
+    /// Find the most VUs that keep this, instead of saturation: 'p(95)<500' (ms), 'avg<200ms', 'error_rate<0.1%'. May be
+    /// repeated; all have to hold.
+    #[arg(long, value_name = "OBJECTIVE", conflicts_with_all = ["method", "quick"])]
+    pub slo: Vec<String>,
+    /// How the VUs are raised; `staircase` is the classical way, for comparison.
+    #[arg(long, value_enum, default_value_t = RampMethod::Sweep, conflicts_with = "quick")]
+    pub method: RampMethod,
+    /// Of a staircase: so many VUs more with each stage, up to --max-vus.
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub step: u32,
+    /// Of a staircase: how long a stage lasts, in whole multiples of 5 s.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub stage: Duration,
     /// Go on with a load test of this length at the VUs found.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub then_load: Option<Duration>,
@@ -289,6 +302,15 @@ pub struct RampArgs {
     /// What `ramp` and `load` have in common.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// How a ramp raises the VUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RampMethod {
+    /// Double until throughput levels off, fit a curve, and check the estimate.
+    Sweep,
+    /// Step by step to the most VUs allowed; the answer is the highest stage.
+    Staircase,
 }
 
 /// Arguments of `connect-bench load`.

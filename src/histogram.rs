@@ -135,6 +135,21 @@ impl Latency {
         Some(histogram.value_at_quantile(q.clamp(0.0, 1.0)) as f64 / 1e3)
     }
 
+    /// How many of the values are in buckets above that of `limit`: longer than it by more than the precision.
+    #[must_use]
+    pub fn longer_than(&self, limit: Duration) -> u64 {
+        let us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        self.counts.iter().skip(bucket(us.min(MAX_US)) + 1).sum()
+    }
+
+    /// Share of the values from one length to another, both to the precision of a bucket; `None` without data.
+    #[must_use]
+    pub fn share_between(&self, from: Duration, to: Duration) -> Option<f64> {
+        let longer =
+            self.longer_than(from.saturating_sub(Duration::from_micros(1))).saturating_sub(self.longer_than(to));
+        (self.count > 0).then(|| longer as f64 / self.count as f64)
+    }
+
     /// Smallest value in milliseconds; `None` without data.
     #[must_use]
     pub fn min_ms(&self) -> Option<f64> {

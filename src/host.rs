@@ -1,6 +1,6 @@
 //! What the system says of this process and this machine: CPU, memory, files, and the one wall-clock anchor of a run.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,7 @@ pub struct Monitor {
     process_ticks: Option<u64>,
     steal_ticks: Option<u64>,
     limit: Option<u64>,
+    began: (Instant, SystemTime),
 }
 
 impl Monitor {
@@ -84,7 +85,8 @@ impl Monitor {
     #[must_use]
     pub fn new() -> Monitor {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        Monitor { at: Instant::now(), process_ticks: process_ticks(), steal_ticks: steal_ticks(), limit }
+        let began = (Instant::now(), wall_clock());
+        Monitor { at: began.0, process_ticks: process_ticks(), steal_ticks: steal_ticks(), limit, began }
     }
 
     /// The state now; shares are over the time since the last sample.
@@ -100,9 +102,27 @@ impl Monitor {
             peak_memory_bytes,
             open_files: open_files(),
             open_files_limit: self.limit,
+            wall_ahead_ms: Some(self.wall_ahead_ms()),
         };
         (self.at, self.process_ticks, self.steal_ticks) = (now, process, steal);
         sample
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "held against the monotonic clock, to see whether somebody sets it")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+impl Monitor {
+    fn wall_ahead_ms(&self) -> f64 {
+        let (began, wall_began) = self.began;
+        // The wall clock may have been set to a time before the start.
+        let wall_s = match wall_clock().duration_since(wall_began) {
+            Ok(passed) => passed.as_secs_f64(),
+            Err(before) => -before.duration().as_secs_f64(),
+        };
+        1e3 * (wall_s - began.elapsed().as_secs_f64())
     }
 }
 

@@ -71,6 +71,29 @@ pub struct Target {
     pub content_guid: Option<String>,
     /// Whether fetches carry the key; key verification may cost the server time.
     pub fetch_with_key: bool,
+    /// How many processes serve the content item, where the server says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Processes>,
+}
+
+/// Limits of the processes that serve a content item, on each node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Processes {
+    /// Processes that are kept warm.
+    pub min: u32,
+    /// Most processes.
+    pub max: u32,
+    /// Most connections of one process.
+    pub max_conns: u32,
+}
+
+impl Processes {
+    /// Requests that a node takes at once; what comes beyond it waits, or is refused.
+    #[must_use]
+    pub fn slots(self) -> u64 {
+        u64::from(self.max) * u64::from(self.max_conns)
+    }
 }
 
 /// How requests are made.

@@ -38,6 +38,8 @@ pub struct Sample {
     pub unstamped: u64,
     /// The node that answered, as interned by [`Recorder::node`].
     pub node: Option<NodeId>,
+    /// Whether that is another node than the VU's last.
+    pub moved: bool,
 }
 
 /// A node's label, interned.
@@ -119,6 +121,7 @@ impl Recorder {
         s.connections += sample.connections;
         s.resumed += sample.resumed;
         s.http2 += sample.http2;
+        s.moved += u64::from(sample.moved);
         s.bytes_sent += sample.bytes.0;
         s.bytes_received += sample.bytes.1;
         s.unstamped += sample.unstamped;
@@ -375,6 +378,7 @@ mod tests {
             delay: None,
             unstamped: 0,
             node: None,
+            moved: false,
         }
     }
 

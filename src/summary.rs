@@ -4,12 +4,14 @@
 
 mod connections;
 mod control;
+mod course;
 mod figures;
 mod open;
 mod steps;
 
 pub use connections::Connections;
 pub use control::{ControlEvent, Controlled, Origin};
+pub use course::{Course, Jump, Point, Slice};
 pub use figures::{Figures, NodeFigures, PublishFigures};
 pub use open::OpenFigures;
 pub use steps::{StepFigures, steps};
@@ -30,6 +32,10 @@ use crate::window::{Part, Second, Window};
 pub const SCHEMA: u32 = 1;
 /// Parts that the measured time is kept in; ten batches are made of them.
 const PARTS: u64 = 60;
+/// Batches, for intervals.
+const BATCHES: usize = 10;
+/// Slices, for what changes during a run: of two minutes in half an hour.
+const SLICES: usize = 15;
 
 /// How a run came to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +70,20 @@ pub struct Batch {
     pub failed: u64,
     /// Latency of the fetches.
     pub fetch_duration: Latency,
+    /// Fetches that failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub fetches_failed: u64,
+    /// VU time of the fetching scenarios, VU·s.
+    pub vu_s: f64,
+    /// Part of it that VUs waited on purpose.
+    pub pause_s: f64,
+    /// Part of it that completed and failed fetches account for, the opening of their connections included.
+    pub busy_s: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl Batch {
@@ -74,6 +94,10 @@ impl Batch {
         self.fetched += other.fetched;
         self.failed += other.failed;
         self.fetch_duration.merge(&other.fetch_duration);
+        self.fetches_failed += other.fetches_failed;
+        self.vu_s += other.vu_s;
+        self.pause_s += other.pause_s;
+        self.busy_s += other.busy_s;
     }
 }
 
@@ -107,6 +131,9 @@ pub struct Summary {
     pub whole: Window,
     /// The measured part in at most ten parts, in order.
     pub batches: Vec<Batch>,
+    /// The measured part in the order in which it happened. Empty in a summary of an earlier version.
+    #[serde(default)]
+    pub course: Course,
     /// The generator's health in the measured part.
     pub generator: Health,
     /// Requests of the Connect client outside the scenarios: preflight, provisioning, clean-up.
@@ -145,6 +172,7 @@ pub struct Builder {
     steady: Window,
     whole: Window,
     parts: Vec<ClosedPart>,
+    course: course::Recording,
     /// The part that seconds are added to, and which it is.
     open: (u64, Batch),
     health: Health,
@@ -168,6 +196,7 @@ impl Builder {
             steady: window.clone(),
             whole: window,
             parts: Vec::new(),
+            course: course::Recording::default(),
             open: (0, Batch::default()),
             health: Health::default(),
             control: Vec::new(),
@@ -192,6 +221,7 @@ impl Builder {
         self.steady.merge(&second.window);
         self.health.add(second);
         let batch = self.batch(&second.window);
+        self.course.add(second, &batch);
         let planned = self.plan.duration.saturating_sub(self.plan.warm_up).as_secs();
         let part = (second.second.saturating_sub(self.plan.warm_up.as_secs())) / planned.div_ceil(PARTS).max(1);
         if part != self.open.0 {
@@ -240,7 +270,15 @@ impl Builder {
             if self.plan.fetches_in(at, series) {
                 batch.fetched += measured.requests.completed;
                 batch.fetch_duration.merge(&measured.duration);
+                batch.fetches_failed += measured.requests.failed;
+                let busy = [&measured.duration, &measured.failed_duration, &measured.blocked].map(Latency::sum_ns);
+                batch.busy_s += busy.iter().sum::<u128>() as f64 / 1e9;
             }
+        }
+        for scenario in self.plan.fetch_scenarios() {
+            let Some(measured) = window.scenarios.get(scenario) else { continue };
+            batch.vu_s += measured.vu_time_ns as f64 / 1e9;
+            batch.pause_s += measured.pause_ns as f64 / 1e9;
         }
         batch
     }
@@ -258,7 +296,8 @@ impl Builder {
             environment: self.environment,
             steady: self.steady,
             whole: self.whole,
-            batches: ten(&self.parts),
+            batches: joined(&self.parts, BATCHES),
+            course: self.course.finish(joined(&self.parts, SLICES).iter().map(Slice::of).collect()),
             generator: self.health,
             api_requests_sent: 0,
             thresholds: self.judge.verdicts(),
@@ -278,9 +317,9 @@ struct ClosedPart {
     packed: Packed,
 }
 
-/// Ten batches of as equal a length as the parts allow; fewer where there are fewer parts.
-fn ten(parts: &[ClosedPart]) -> Vec<Batch> {
-    let count = parts.len().min(10);
+/// So many batches of as equal a length as the parts allow; fewer where there are fewer parts.
+fn joined(parts: &[ClosedPart], most: usize) -> Vec<Batch> {
+    let count = parts.len().min(most);
     let mut batches = vec![Batch::default(); count];
     for (at, part) in parts.iter().enumerate() {
         let batch = &mut batches[at * count / parts.len()];
@@ -303,16 +342,16 @@ mod tests {
 
     #[test]
     fn sixty_parts_make_ten_equal_batches() {
-        let batches = ten(&parts(30.0, 60));
+        let batches = joined(&parts(30.0, 60), 10);
         assert_eq!(batches.len(), 10);
         assert!(batches.iter().all(|b| b.seconds == 180.0 && b.completed == 600 && b.fetch_duration.count() == 6));
     }
 
     #[test]
     fn few_parts_make_as_many_batches_and_nothing_is_lost() {
-        assert_eq!(ten(&parts(1.0, 4)).len(), 4);
-        let batches = ten(&parts(1.0, 33));
+        assert_eq!(joined(&parts(1.0, 4), 10).len(), 4);
+        let batches = joined(&parts(1.0, 33), 10);
         assert_eq!(batches.iter().map(|b| b.completed).sum::<u64>(), 3300);
-        assert!(ten(&[]).is_empty());
+        assert!(joined(&[], 10).is_empty());
     }
 }

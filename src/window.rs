@@ -105,6 +105,9 @@ pub struct SeriesWindow {
     /// Of them those that speak HTTP/2.
     #[serde(skip_serializing_if = "is_zero")]
     pub http2: u64,
+    /// Responses whose affinity cookie named another node than the one before them of the same VU.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub moved: u64,
     /// Bytes written to the sockets, TLS included where there is TLS.
     pub bytes_sent: u64,
     /// Bytes read from the sockets.
@@ -187,6 +190,7 @@ impl SeriesWindow {
         self.connections += other.connections;
         self.resumed += other.resumed;
         self.http2 += other.http2;
+        self.moved += other.moved;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         for (status, n) in &other.statuses {
@@ -464,6 +468,10 @@ pub struct HostSample {
     pub open_files: Option<u64>,
     /// How many may be open.
     pub open_files_limit: Option<u64>,
+    /// How far the wall clock has run ahead of the monotonic one since the run began, ms; negative where it fell behind.
+    /// It moves when somebody sets the clock, or when this machine was suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_ahead_ms: Option<f64>,
 }
 
 /// One second of the run, all workers merged: one line of `windows.ndjson`.

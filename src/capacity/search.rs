@@ -22,6 +22,8 @@
 //! minute does not average that out, and the interval of N_sat, which holds the truth in 96 %, says so.
 
 mod config;
+mod ladder;
+mod objective;
 mod outcome;
 mod policy;
 mod stage;
@@ -33,6 +35,8 @@ mod warmup;
 use serde::{Deserialize, Serialize};
 
 pub use config::SearchConfig;
+pub use ladder::{Kept, Method};
+pub use objective::{NoObjective, Objective};
 use policy::{Measured, Sweep};
 use stage::{Purpose, Stage};
 use warmup::{Warm, WarmUp};
@@ -137,6 +141,10 @@ pub enum Outcome {
     NotSaturated,
     /// The generator was the limit before the server; `vus` is the largest number that was clean.
     GeneratorLimited,
+    /// `vus` is the most that keep the objectives; `kept` says more.
+    ObjectivesKept,
+    /// Of a staircase: `vus` is the stage with the greatest throughput.
+    HighestStage,
     /// Ended without an answer.
     Aborted {
         /// Why, for people.
@@ -168,6 +176,9 @@ pub struct SearchResult {
     pub knee: Option<Knee>,
     /// The curve does not describe the stages, and the figures come from isotonic regression.
     pub misfit: bool,
+    /// What a search for objectives found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
     /// The smallest and the largest number of VUs that was measured.
     pub tested_vus: Option<(u32, u32)>,
     /// Length of the warm-up in it.
@@ -230,6 +241,8 @@ pub struct Search {
     state: State,
     sweep: Sweep,
     measured: Vec<Measured>,
+    /// Stages by whether they kept the objectives.
+    rungs: Vec<ladder::Rung>,
     steps: Vec<Step>,
     outcome: Option<Outcome>,
     notes: Vec<String>,
@@ -256,6 +269,7 @@ impl Search {
             state: State::WarmUp(WarmUp::default()),
             sweep: Sweep::default(),
             measured: Vec::new(),
+            rungs: Vec::new(),
             steps: Vec::new(),
             outcome: None,
             notes: Vec::new(),
@@ -301,7 +315,8 @@ impl Search {
             }
             Warm::Done => {
                 let before = (self.config.warm_up_vus, warm_up.mean_latency_s());
-                self.hold(self.config.first_vus, Purpose::First, before)
+                let purpose = if self.config.method == Method::Sweep { Purpose::First } else { Purpose::Probe };
+                self.hold(self.config.first_vus, purpose, before)
             }
             Warm::Failed(reason) => self.finish(Outcome::Aborted { reason }),
         }
@@ -329,6 +344,9 @@ impl Search {
 
     fn stop_at_deadline(&mut self) -> Move {
         self.notes.push(format!("Stopped at the deadline of {} s.", self.config.deadline_s));
+        if matches!(self.config.method, Method::Staircase { .. }) && !self.measured.is_empty() {
+            return self.end_of_stairs();
+        }
         let outcome = self.verdict();
         self.finish(outcome)
     }

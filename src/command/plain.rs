@@ -59,6 +59,7 @@ pub(super) async fn prepare(
         sandbox_profile: None,
         content_guid: None,
         fetch_with_key: false,
+        processes: None,
     };
     let ingredients = Ingredients {
         key: None,

@@ -18,8 +18,8 @@ use super::signals::Signals;
 use super::target;
 use super::view::View;
 use crate::baseline::Baseline;
-use crate::capacity::search::{Outcome, Search, SearchConfig};
-use crate::cli::RampArgs;
+use crate::capacity::search::{Objective, Outcome, Search, SearchConfig};
+use crate::cli::{RampArgs, RampMethod};
 use crate::exit::Exit;
 use crate::plan::Executor;
 use crate::report;
@@ -37,6 +37,7 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     check_engine(&args.run.engine)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
+    let config = config(args)?;
     let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
     check_files(args.max_vus)?;
     let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
@@ -49,7 +50,8 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let made = (&args.run.content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let session = made.inspect_err(|_| place.forget_if_empty())?;
-    let ramped = Box::pin(both(args, session, (&place, &mut log), then_load, (&mut view, &mut signals))).await?;
+    let ramped =
+        Box::pin(both(args, session, (&place, &mut log), (config, then_load), (&mut view, &mut signals))).await?;
     deliver(&ramped, &baselines, &place.directory, args, &view)?;
     let load = ramped.load.as_ref().map_or(Exit::Pass, |(summary, _)| verdict(summary));
     Ok(match ramp_verdict(&ramped.ramp) {
@@ -62,10 +64,10 @@ async fn both(
     args: &RampArgs,
     mut session: Session,
     (place, log): (&Place, &mut Log),
-    then_load: Option<Duration>,
+    (config, then_load): (SearchConfig, Option<Duration>),
     (view, signals): (&mut View, &mut Signals),
 ) -> Result<Ramped, Failure> {
-    let shape = shape(args, &session);
+    let shape = shape(args, config, &session);
     let engine = &args.run.engine;
     let ran = execute(&mut session, (place, log), shape, engine, (view, signals)).await;
     let ramp = match ran {
@@ -96,10 +98,28 @@ async fn both(
     Ok(Ramped { ramp, load: Some((load, load_place)) })
 }
 
-fn shape(args: &RampArgs, session: &Session) -> Shape {
+/// How the VUs are to be raised.
+fn config(args: &RampArgs) -> Result<SearchConfig, Failure> {
     let mut config = if args.quick { SearchConfig::quick() } else { SearchConfig::standard() };
     config.max_vus = args.max_vus;
-    if session.publish.is_some() {
+    if args.method == RampMethod::Staircase {
+        let stage_s = args.stage.as_secs();
+        if stage_s < 10 || !stage_s.is_multiple_of(5) || stage_s > 3600 {
+            return Err(Failure::usage(
+                "--stage: from 10s to 1h in multiples of 5s, because stages are judged every 5 s",
+            ));
+        }
+        return Ok(config.staircase(args.step.min(args.max_vus), u32::try_from(stage_s).unwrap_or(u32::MAX)));
+    }
+    if args.slo.is_empty() {
+        return Ok(config);
+    }
+    let all: Result<Vec<Objective>, _> = args.slo.iter().map(|text| text.parse()).collect();
+    Ok(config.keeping(all.map_err(|e| Failure::usage(format!("--slo: {e}")))?))
+}
+
+fn shape(args: &RampArgs, mut config: SearchConfig, session: &Session) -> Shape {
+    if session.publish.is_some() && args.method != RampMethod::Staircase {
         config = config.covering_publish(session.publish_took.as_secs_f64());
     }
     let duration = Duration::from_secs(u64::from(config.deadline_s) + 60);

@@ -20,7 +20,7 @@ use crate::cli::{ContentArgs, EngineArgs, FetchAuth};
 use crate::connection_options::ConnectionOptions;
 use crate::exit::Exit;
 use crate::http::tls;
-use crate::plan::{FetchPlan, PublishPlan, Target};
+use crate::plan::{FetchPlan, Processes, PublishPlan, Target};
 use crate::posit_connect::bundle::{Bundle, BundleOptions};
 use crate::posit_connect::fixtures::Fixture;
 use crate::posit_connect::journal::{Journal, Kind, item_prefix};
@@ -28,7 +28,7 @@ use crate::posit_connect::manifest::{AppMode, Runtimes};
 use crate::posit_connect::provision::{
     self, Access, Expected, FetchTarget, ProvisionError, ProvisionPlan, Provisioned, PublishItem, PublishTarget,
 };
-use crate::posit_connect::types::RuntimeSettings;
+use crate::posit_connect::types::{Content, RuntimeSettings};
 use crate::posit_connect::{ApiError, Client, nodes};
 use crate::scenario::LoadTest;
 use crate::summary::Summary;
@@ -148,7 +148,8 @@ async fn connect(
     };
     let fetch = fetch_plan(&made, content, engine);
     let guid = Some(made.fetch.content.guid.clone());
-    let target = Target { content_guid: guid, fetch_with_key: fetch.with_key, ..target };
+    let processes = processes(&server.client, &made.fetch.content).await;
+    let target = Target { content_guid: guid, fetch_with_key: fetch.with_key, processes, ..target };
     let publish = bundles.publish_plan(&made, content, engine);
     let root = server.client.server().content(&made.fetch.content.guid).path().to_owned();
     let server = Some(server);
@@ -187,8 +188,22 @@ async fn preflight(client: &Client, aim: &ConnectAim, publishes: bool) -> Result
         sandbox_profile: aim.profile.clone(),
         content_guid: None,
         fetch_with_key: false,
+        processes: None,
     };
     Ok((target, Runtimes { python, r }))
+}
+
+/// The limits of the content item's processes: its own, and where it has none the server's. `None` where neither says.
+async fn processes(client: &Client, content: &Content) -> Option<Processes> {
+    let defaults = client.scheduler_settings(&content.app_mode).await.ok().flatten().unwrap_or_default();
+    let default =
+        |name: &str| defaults.get(name).and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
+    let own = &content.runtime;
+    Some(Processes {
+        min: own.min_processes.or_else(|| default("min_processes")).unwrap_or(0),
+        max: own.max_processes.or_else(|| default("max_processes"))?,
+        max_conns: own.max_conns_per_process.or_else(|| default("max_conns_per_process"))?,
+    })
 }
 
 fn not_ready(error: ProvisionError) -> Failure {

@@ -16,7 +16,7 @@ use super::program::{Action, Exchange, Notes, Outcome, Program};
 use super::socket::Session;
 use crate::http::{Cancel, Client, ClientConfig, Dial, Exchanged, Guard};
 use crate::outcome::{Ended, ErrorKind};
-use crate::recorder::{Recorder, Sample};
+use crate::recorder::{NodeId, Recorder, Sample};
 use crate::schedule::back_off;
 
 /// What all VUs of a worker share. Lives on one thread.
@@ -86,7 +86,8 @@ impl<D: Dial> Vu<D> {
         let random = SmallRng::seed_from_u64(self.seed);
         let at = Instant::now();
         let now = at.saturating_duration_since(shared.start);
-        let mut driver = Driver { failures: 0, random, notes: Notes::default(), due: None, session: None, at, now };
+        let mut driver =
+            Driver { failures: 0, random, notes: Notes::default(), due: None, session: None, node: None, at, now };
         if self.course.executor().is_open() {
             while let Some(due) = self.arrival().await {
                 driver.due = Some(due.saturating_duration_since(shared.start));
@@ -231,7 +232,7 @@ impl<D: Dial> Vu<D> {
         let done = client.exchange(exchange, &self.handle.guard).await;
         let ended = done.span.1.saturating_duration_since(shared.start);
         (driver.at, driver.now) = (done.span.1, ended);
-        shared.record(ended, series, &done, client.affinity());
+        driver.node = shared.record(ended, series, &done, (client.affinity(), driver.node));
         // Only the iteration is scheduled: of its requests the first one has a response time.
         if let Some(due) = driver.due.take().filter(|_| done.ended == Ended::Completed) {
             shared.recorder.borrow_mut().request_response(ended, series, ended.saturating_sub(due));
@@ -327,6 +328,8 @@ pub(super) struct Driver {
     pub(super) due: Option<Duration>,
     /// The WebSocket session that is open.
     pub(super) session: Option<Box<Session>>,
+    /// The node that answered last.
+    node: Option<NodeId>,
     /// When the clock was last read: good until the next wait. A request has five moments that are worth a reading.
     pub(super) at: Instant,
     /// The same, since the start of the run.
@@ -350,7 +353,14 @@ fn unconnected(done: &Exchanged) -> bool {
 }
 
 impl<D: Dial> Shared<D> {
-    fn record(&self, now: Duration, series: usize, done: &Exchanged, affinity: Option<&str>) {
+    /// Returns the node that the VU is on now: that of this response, or else the last that one named.
+    fn record(
+        &self,
+        now: Duration,
+        series: usize,
+        done: &Exchanged,
+        (affinity, last): (Option<&str>, Option<NodeId>),
+    ) -> Option<NodeId> {
         let mut recorder = self.recorder.borrow_mut();
         let node = affinity.map(|label| recorder.node(label));
         let sample = Sample {
@@ -367,7 +377,9 @@ impl<D: Dial> Shared<D> {
             delay: done.delay,
             unstamped: done.unstamped,
             node,
+            moved: last.is_some() && node.is_some() && node != last,
         };
         recorder.request_ended(now, series, &sample);
+        node.or(last)
     }
 }

@@ -15,11 +15,13 @@ pub use latency::LatencyDocument;
 use serde::Serialize;
 
 use crate::baseline::{self, Baseline, Comparison};
-use crate::capacity::search::{Outcome, Step};
+use crate::capacity::search::{Kept, Outcome, Step};
 use crate::histogram::Latency;
+use crate::insight::{self, Insight};
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
 use crate::stats::Interval;
+use crate::steady::SteadyState;
 use crate::summary::{Connections, Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
 use crate::threshold::Verdict;
 use crate::window::Counts;
@@ -135,6 +137,10 @@ pub struct LoadDocument {
     pub connections: Connections,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
+    /// Drift, stalls, the transient at the beginning and what publishes did, in the measured part.
+    pub steady_state: SteadyState,
+    /// What the rules see in the run, what matters most first.
+    pub insights: Vec<Insight>,
 }
 
 /// Counts of requests.
@@ -264,6 +270,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
     let measured = figures.measured(summary);
     let [p50, p90, p95, p99] = figures.fetch_quantile_intervals;
     let invalid = figures.invalid(summary);
+    let steady_state = SteadyState::of(summary);
     LoadDocument {
         schema: SCHEMA,
         kind: "load",
@@ -306,6 +313,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         paused_s: summary.paused_ns as f64 / 1e9,
         connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
+        insights: insight::of(summary, &figures, &steady_state),
+        steady_state,
     }
 }
 
@@ -318,7 +327,7 @@ pub struct RampDocument {
     pub kind: &'static str,
     /// Version of connect-bench.
     pub version: String,
-    /// `saturated`, `not_saturated`, `generator_limited` or `aborted`.
+    /// `saturated`, `not_saturated`, `generator_limited`, `objectives_kept`, `highest_stage` or `aborted`.
     pub result: &'static str,
     /// Why it was aborted.
     pub reason: Option<String>,
@@ -346,6 +355,10 @@ pub struct RampDocument {
     pub load: Option<LoadDocument>,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
+    /// What `--slo` asked for, and the most VUs that keep it; `null` without.
+    pub objectives: Option<Kept>,
+    /// What the rules see in the whole search.
+    pub insights: Vec<Insight>,
 }
 
 /// Where the server saturates.
@@ -422,6 +435,8 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         Outcome::Saturated => ("saturated", None),
         Outcome::NotSaturated => ("not_saturated", None),
         Outcome::GeneratorLimited => ("generator_limited", None),
+        Outcome::ObjectivesKept => ("objectives_kept", None),
+        Outcome::HighestStage => ("highest_stage", None),
         Outcome::Aborted { reason } => ("aborted", Some(reason.clone())),
     };
     // Stages in which the generator was the limit are not used, so they do not spoil the answer.
@@ -454,5 +469,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         control: control::events(summary),
         load,
         left_behind: summary.left_behind.clone(),
+        objectives: result.kept.clone(),
+        insights: insight::of(summary, &Figures::of(summary), &SteadyState::of(summary)),
     }
 }

@@ -3,6 +3,7 @@
 mod capacity;
 mod connections;
 mod control;
+mod insights;
 mod load;
 mod model;
 mod ramp;

@@ -1,5 +1,6 @@
 //! Is a series rising or falling, and how fast: Mann–Kendall and Theil–Sen.
 
+use super::Interval;
 use super::descriptive::median;
 use super::special::normal_cdf;
 
@@ -41,12 +42,31 @@ fn s_variance(values: &[f64]) -> f64 {
 /// Theil–Sen slope, per step of the series: the median slope of all pairs; `None` below two values.
 #[must_use]
 pub fn theil_sen(values: &[f64]) -> Option<f64> {
-    let slopes: Vec<f64> = values
-        .iter()
-        .enumerate()
-        .flat_map(|(i, a)| values[i + 1..].iter().enumerate().map(move |(j, b)| (b - a) / (j + 1) as f64))
-        .collect();
-    median(&slopes)
+    median(&slopes(values))
+}
+
+/// Slopes of all pairs, per step of the series.
+fn slopes(values: &[f64]) -> Vec<f64> {
+    let from = |(i, a): (usize, &f64)| -> Vec<f64> {
+        values[i + 1..].iter().enumerate().map(|(j, b)| (b - a) / (j + 1) as f64).collect()
+    };
+    values.iter().enumerate().flat_map(from).collect()
+}
+
+/// Theil–Sen slope per step with its 95 % interval: the slopes of rank (M ∓ C)/2 of M, with C = 1.96·√Var S (Sen 1968).
+/// `None` below five values, where no such ranks exist.
+#[must_use]
+pub fn theil_sen_interval(values: &[f64]) -> Option<Interval> {
+    if values.len() < 5 {
+        return None;
+    }
+    let mut slopes = slopes(values);
+    slopes.sort_by(f64::total_cmp);
+    let (pairs, spread) = (slopes.len() as f64, 1.959_964 * s_variance(values).max(0.0).sqrt());
+    // Ranks count from one, and are widened to whole ones.
+    let low = ((pairs - spread) / 2.0).floor().max(1.0) as usize;
+    let high = (((pairs + spread) / 2.0).ceil() as usize + 1).min(slopes.len());
+    Some(Interval { estimate: median(&slopes)?, low: slopes[low - 1], high: slopes[high - 1] })
 }
 
 #[cfg(test)]
@@ -61,6 +81,20 @@ mod tests {
         // 23 24 29 6 29 24 24 29 23: ties t = 2, 3, 3.
         let tied = [23.0, 24.0, 29.0, 6.0, 29.0, 24.0, 24.0, 29.0, 23.0];
         assert!((s_variance(&tied) - (9.0 * 8.0 * 23.0 - 18.0 - 66.0 - 66.0) / 18.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_interval_of_a_slope_holds_it_as_often_as_it_claims() {
+        let mut random = crate::stats::random::Random::new(11);
+        let runs = 1000;
+        let held = (0..runs).filter(|_| {
+            let values: Vec<f64> = (0..15).map(|at| 100.0 + 0.3 * f64::from(at) + random.normal()).collect();
+            let interval = theil_sen_interval(&values).unwrap();
+            interval.low <= 0.3 && 0.3 <= interval.high
+        });
+        let held = held.count();
+        assert!((930..=985).contains(&held), "{held} of {runs}");
+        assert!(theil_sen_interval(&[1.0, 2.0, 3.0, 4.0]).is_none());
     }
 
     #[test]

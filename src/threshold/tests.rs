@@ -43,6 +43,7 @@ fn plan(thresholds: Vec<Limit>) -> Plan {
             sandbox_profile: None,
             content_guid: None,
             fetch_with_key: false,
+            processes: None,
         },
         http: HttpPlan {
             user_agent: String::new(),

@@ -97,6 +97,7 @@ fn plan(address: SocketAddr, http1_engine: Http1Engine, vus: u32, requests: u64)
         sandbox_profile: None,
         content_guid: None,
         fetch_with_key: false,
+        processes: None,
     };
     let fetch = FetchPlan {
         path: PATH.to_owned(),

@@ -147,3 +147,14 @@ async fn configurations_and_bundles_that_cannot_be_used_are_invalid() {
     assert!(sandbox.items().await.is_empty(), "what was made is removed");
     assert!(bench.runs().is_empty());
 }
+
+#[tokio::test]
+async fn objectives_and_staircases_that_make_no_sense_are_refused() {
+    let bench = Bench::new();
+    let ramp = |extra: &[&'static str]| [&["ramp", "--sandbox=small"], extra].concat();
+    bench.run(&ramp(&["--slo", "p(95)>500"])).await.fails(2, &["--slo", "error_rate<0.1%"]);
+    bench.run(&ramp(&["--slo", "p(95)<500", "--slo", "rps<5"])).await.fails(2, &["rps<5", "no figure"]);
+    bench.run(&ramp(&["--method", "staircase", "--stage", "12s"])).await.fails(2, &["--stage", "5s"]);
+    bench.run(&ramp(&["--method", "staircase", "--slo", "p(95)<500"])).await.fails(2, &["--slo", "--method"]);
+    assert!(bench.runs().is_empty());
+}

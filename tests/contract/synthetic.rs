@@ -97,6 +97,7 @@ fn server(sandbox: bool) -> Target {
         sandbox_profile: sandbox.then(|| "small".to_owned()),
         content_guid: Some("c0ffee".to_owned()),
         fetch_with_key: false,
+        processes: None,
     }
 }
 
@@ -203,6 +204,7 @@ fn seconds(builder: &mut Builder, paused: &Range<u64>) {
             peak_memory_bytes: Some(31_000_000 + second),
             open_files: Some(38),
             open_files_limit: Some(20_000),
+            wall_ahead_ms: Some(0.0),
         };
         builder.add(&Second { second, part, window: window(second), host });
     }
@@ -300,6 +302,7 @@ pub(crate) fn saturated() -> (Summary, Search) {
         at_vus: Some(Prediction { requests_per_second: 391.2, mean_ms: 76.7 }),
         knee: None,
         misfit: false,
+        kept: None,
         tested_vus: Some((1, 256)),
         warm_up_s: 58.0,
         elapsed_s: 341.0,
@@ -321,6 +324,7 @@ pub(crate) fn aborted() -> (Summary, Search) {
         at_vus: None,
         knee: None,
         misfit: false,
+        kept: None,
         tested_vus: None,
         warm_up_s: 0.0,
         elapsed_s: 4.0,

@@ -128,6 +128,7 @@ pub(crate) fn plan(vus: u32, seconds: u64, workers: usize) -> Plan {
             sandbox_profile: None,
             content_guid: None,
             fetch_with_key: false,
+            processes: None,
         },
         http: HttpPlan {
             user_agent: "test".to_owned(),

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ladder::Method;
+use super::objective::Objective;
+
 /// Parameters of a search. Times in seconds; one bin is one second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +42,9 @@ pub struct SearchConfig {
     pub warm_up_max_s: u32,
     /// The search ends after this many seconds, whatever it knows by then.
     pub deadline_s: u32,
+    /// How the VUs are raised.
+    #[serde(default)]
+    pub method: Method,
 }
 
 impl SearchConfig {
@@ -62,6 +68,7 @@ impl SearchConfig {
             warm_up_min_s: 60,
             warm_up_max_s: 180,
             deadline_s: 1200,
+            method: Method::Sweep,
         }
     }
 
@@ -78,6 +85,22 @@ impl SearchConfig {
         let seconds = seconds.clamp(0.0, 300.0).ceil() as u32;
         let normal_s = self.normal_s.max(seconds);
         Self { normal_s, long_s: self.long_s.max(normal_s), ..self }
+    }
+
+    /// The classical staircase: `step` VUs more every `stage_s` seconds, to the most VUs allowed. Stages are looked at every
+    /// five seconds, and end at the next such time.
+    #[must_use]
+    pub fn staircase(self, step: u32, stage_s: u32) -> Self {
+        let stairs = self.max_vus / step.max(1) + 1;
+        let deadline_s = self.deadline_s.max(self.warm_up_max_s.saturating_add(stairs.saturating_mul(2 * stage_s)));
+        let (first_vus, method) = (step, Method::Staircase { step: step.max(1) });
+        Self { first_vus, short_s: stage_s, normal_s: stage_s, long_s: stage_s, deadline_s, method, ..self }
+    }
+
+    /// The most VUs that keep `all` objectives.
+    #[must_use]
+    pub fn keeping(self, all: Vec<Objective>) -> Self {
+        Self { method: Method::Objectives { all }, ..self }
     }
 
     /// The same with every figure in its possible range, so that the search need not ask again.

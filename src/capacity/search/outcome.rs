@@ -13,6 +13,7 @@ impl Search {
     pub fn result(&self) -> SearchResult {
         let outcome = self.outcome.clone().unwrap_or_else(|| match self.verdict() {
             Outcome::Saturated if self.sweep.probes > 0 => Outcome::Saturated,
+            _ if self.kept().is_some() => Outcome::ObjectivesKept,
             _ => Outcome::Aborted { reason: "stopped before the search was done".to_owned() },
         });
         let points = self.points();
@@ -43,6 +44,7 @@ impl Search {
 
     fn frame(&self, outcome: Outcome, points: &[Point]) -> SearchResult {
         let tested = points.first().zip(points.last()).map(|(a, b)| (a.vus as u32, b.vus as u32));
+        let outcome_is_kept = outcome == Outcome::ObjectivesKept;
         let mut notes = self.notes.clone();
         if outcome == Outcome::NotSaturated {
             notes.push(match self.sweep.end {
@@ -64,6 +66,7 @@ impl Search {
             at_vus: None,
             knee: None,
             misfit: false,
+            kept: self.kept().filter(|_| outcome_is_kept),
             tested_vus: tested,
             warm_up_s: self.warm_up_s,
             elapsed_s: f64::from(self.clock.0),
@@ -97,7 +100,9 @@ impl Search {
     /// Without saturation: the stage with the greatest throughput, or the largest clean one if the generator was
     /// the limit.
     fn best_seen(&self, result: &mut SearchResult, points: &[Point]) {
+        let kept = |point: &&Point| result.kept.as_ref().is_some_and(|kept| f64::from(kept.vus) == point.vus);
         let best = match result.outcome {
+            Outcome::ObjectivesKept => points.iter().find(kept),
             Outcome::GeneratorLimited => points.last(),
             _ => points.iter().max_by(|a, b| a.per_s.total_cmp(&b.per_s)),
         };

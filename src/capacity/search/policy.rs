@@ -2,7 +2,7 @@
 
 use super::stage::{Ending, Purpose, Rate, Stage};
 use super::text::{change, percent};
-use super::{Move, Outcome, Search, StepKind};
+use super::{Method, Move, Outcome, Search, StepKind};
 use crate::capacity::knee::estimate::{Estimate, Point, estimate};
 
 /// A stage that counts.
@@ -57,7 +57,10 @@ impl Search {
     pub(super) fn end_stage(&mut self, stage: &Stage, ending: Ending) -> Move {
         match ending {
             Ending::Measured(kind) => self.measured(stage, kind),
-            Ending::Errors(storm) => self.unusable(stage, &storm.text(), SweepEnd::Errors),
+            Ending::Errors(storm) => match self.config.method.clone() {
+                Method::Objectives { all } => self.next_rung(stage, &all, Some(storm.text())),
+                _ => self.unusable(stage, &storm.text(), SweepEnd::Errors),
+            },
             Ending::Generator(why) if self.may_repeat(stage.vus) => {
                 let decision = format!("the generator was the limit ({why}): measured again");
                 self.steps.push(stage.step(StepKind::Unusable, None, decision, &self.config));
@@ -93,6 +96,11 @@ impl Search {
             self.sweep.best = Some((stage.vus, rate));
         }
         let change = gain.map(|g| g.0);
+        match self.config.method.clone() {
+            Method::Sweep => {}
+            Method::Staircase { step } => return self.next_stair(stage, step, change),
+            Method::Objectives { all } => return self.next_rung(stage, &all, None),
+        }
         if stage.purpose == Purpose::Probe {
             self.note_drop(stage.vus, change);
             let next = self.refine(stage);

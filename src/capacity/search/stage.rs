@@ -211,11 +211,18 @@ impl Stage {
         Some((Rate { per_s: means.mean, se }, cut))
     }
 
+    /// Latency of what completed after the cut.
+    pub(super) fn latency(&self, config: &SearchConfig) -> Latency {
+        let cut = self.rate(config).map_or(0, |(_, cut)| cut);
+        let mut latency = Latency::default();
+        self.latencies.iter().skip(cut).for_each(|l| latency.merge(l));
+        latency
+    }
+
     /// What is reported of the stage.
     pub(super) fn step(&self, kind: StepKind, change: Option<f64>, decision: String, config: &SearchConfig) -> Step {
         let (rate, cut) = self.rate(config).unwrap_or((Rate { per_s: 0.0, se: 0.0 }, 0));
-        let mut latency = Latency::default();
-        self.latencies.iter().skip(cut).for_each(|l| latency.merge(l));
+        let latency = self.latency(config);
         let sum = |v: &[f64]| v.iter().skip(cut).sum::<f64>();
         let (ok, bad) = (sum(&self.completed), sum(&self.failed));
         Step {

@@ -6,10 +6,12 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, control, model, sockets, steps, table, what, wrap};
+use super::{connections, control, insights, model, sockets, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
+use crate::insight;
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
+use crate::steady::SteadyState;
 use crate::summary::{Figures, RunState, Summary};
 
 /// The result of a load test.
@@ -34,7 +36,15 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
     out.push_str(&connections::connections(summary));
+    let steady_state = SteadyState::of(summary);
+    if figures.requests.ended() > 0 {
+        out.push_str(&insights::steady(&steady_state));
+    }
     out.push_str(&health(summary, &figures));
+    let seen = insights::insights(&insight::of(summary, &figures, &steady_state));
+    // The line on delays is not ended yet: what follows begins with the end of it.
+    out.push_str(if seen.is_empty() || out.ends_with('\n') { "" } else { "\n" });
+    out.push_str(&seen);
     if !baselines.is_empty() {
         out.push_str(&documented(summary, &figures, baselines));
     }

@@ -4,9 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::number::{MISSING, change, duration, maybe, percent, significant};
-use super::{table, what, wrap};
+use super::{insights, table, what, wrap};
 use crate::capacity::search::{Outcome, SearchResult, Step};
-use crate::summary::{RunState, Search, Summary};
+use crate::insight;
+use crate::steady::SteadyState;
+use crate::summary::{Figures, RunState, Search, Summary};
 
 /// The result of a ramp, and the command to run next.
 #[must_use]
@@ -21,6 +23,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path) -> String {
     for note in &search.result.notes {
         out.push_str(&wrap(note, "  ", 2));
     }
+    out.push_str(&insights::insights(&insight::of(summary, &Figures::of(summary), &SteadyState::of(summary))));
     let _ = writeln!(out, "\nrun directory: {}", run_dir.display());
     for left in &summary.left_behind {
         let _ = writeln!(out, "left on the server: {left} (remove it with: connect-bench cleanup)");
@@ -57,9 +60,30 @@ pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> 
             "{stopped}NO ANSWER: the generator was the limit, not the server. Clean up to {vus} VUs with {rate} requests \
              per second, in {took}. Use a machine with more or quieter cores."
         ),
+        Outcome::ObjectivesKept => format!("{stopped}{}", objectives(result)),
+        Outcome::HighestStage => format!(
+            "{stopped}Staircase: the highest stage has {vus} VUs and {rate} requests per second, in {took}. That is no \
+             saturation; leave out --method for the fewest VUs with the plateau's throughput."
+        ),
         Outcome::Aborted { reason } => format!("{stopped}ABORTED after {took}: {reason}"),
     };
     [Some(text), plateau(result)]
+}
+
+/// The most VUs that keep what was to be kept.
+fn objectives(result: &SearchResult) -> String {
+    let Some(kept) = &result.kept else { return MISSING.to_owned() };
+    let rate = significant(kept.requests_per_second);
+    let what = kept.objectives.join(" and ");
+    let end = match (&kept.broken_at_vus, &kept.broken) {
+        (Some(vus), Some(broken)) => format!("{vus} VUs are too many: {broken}"),
+        _ => "none was broken; raise --max-vus to see where they are".to_owned(),
+    };
+    format!(
+        "{what}: kept by up to {} VUs, at {rate} requests per second, in {}; {end}.",
+        kept.vus,
+        duration(result.elapsed_s)
+    )
 }
 
 /// Where the sweep ended, and what to do where that was the limit that was set.

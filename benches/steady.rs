@@ -1,0 +1,183 @@
+//! How often intervals of steady figures hold the truth, and how often insights and drift are false alarms:
+//! `cargo bench --bench steady`.
+//!
+//! Four closed systems (docs of B.3: exact queue, a publisher, wandering speed, heavy tail with pauses), 28 minutes each run,
+//! through the same `Builder`, `Figures`, `SteadyState` and rules as a real run. The truth is the mean over all runs.
+//! Arguments: a number sets the first seed; `runs=N`.
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use connect_bench::capacity::simulate::System;
+use connect_bench::capacity::simulate::network::{Disturbance, Network, Station};
+use connect_bench::connection_options::ConnectionOptions;
+use connect_bench::host::Environment;
+use connect_bench::insight;
+use connect_bench::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
+use connect_bench::stats::Interval;
+use connect_bench::stats::descriptive::mean;
+use connect_bench::steady::{DriftVerdict, SteadyState};
+use connect_bench::summary::{Builder, Figures, RunState};
+use connect_bench::window::{HostSample, Part, Second, Window};
+
+const VUS: u32 = 16;
+const SECONDS: u64 = 28 * 60;
+/// Not recorded at all, as an uncounted warm-up.
+const SETTLE: u64 = 60;
+const NAMES: [&str; 5] = ["rps", "mean", "p50", "p95", "p99"];
+
+struct Kind {
+    name: &'static str,
+    stations: Vec<Station>,
+    disturbance: Disturbance,
+}
+
+fn kinds() -> Vec<Kind> {
+    let station = |cv: f64, is_exponential: bool| vec![Station { servers: 8, service_s: 0.04, cv, is_exponential }];
+    let none = Disturbance::default();
+    let kind = |name, stations, disturbance| Kind { name, stations, disturbance };
+    vec![
+        kind("M/M/8", station(1.0, true), none),
+        kind("publisher", station(1.0, false), Disturbance { publisher: 0.1, ..none }),
+        kind("noise 4 %, 60 s", station(1.0, false), Disturbance { noise: 0.04, noise_tau_s: 60.0, ..none }),
+        kind("cv 3, pauses", station(3.0, false), Disturbance { pause_every_s: 8.0, pause_s: 0.2, ..none }),
+    ]
+}
+
+fn plan() -> Plan {
+    let duration = Duration::from_secs(SECONDS);
+    let start_over = Duration::ZERO;
+    let fetch = FetchPlan {
+        path: "/".to_owned(),
+        with_key: false,
+        statuses: Vec::new(),
+        content_type: None,
+        body_contains: None,
+        timeout: Duration::from_secs(60),
+    };
+    Plan {
+        schema: plan::SCHEMA,
+        version: String::new(),
+        command: "load".to_owned(),
+        run_id: String::new(),
+        seed: 1,
+        target: Target {
+            url: "http://simulated.invalid/".parse().unwrap_or_else(|_| unreachable!("a URL")),
+            sandbox: false,
+            connect_version: None,
+            node: None,
+            sandbox_profile: None,
+            content_guid: None,
+            fetch_with_key: false,
+            processes: None,
+        },
+        http: HttpPlan {
+            user_agent: String::new(),
+            insecure: false,
+            reset_cookies: false,
+            http1_engine: Http1Engine::Own,
+            kernel_timestamps: true,
+            connection: ConnectionOptions::default(),
+        },
+        workers: 1,
+        warm_up: Duration::ZERO,
+        duration,
+        scenarios: vec![ScenarioPlan {
+            name: "fetch".to_owned(),
+            executor: Executor::ConstantVus { vus: VUS, start_time: Duration::ZERO, duration, start_over },
+            graceful_stop: Duration::ZERO,
+            pacing: Duration::ZERO,
+            tags: BTreeMap::new(),
+            steps: vec!["fetch".to_owned()],
+            program: ProgramPlan::Fetch(fetch),
+        }],
+        thresholds: Vec::new(),
+    }
+}
+
+fn environment() -> Environment {
+    Environment {
+        started: jiff::Timestamp::UNIX_EPOCH,
+        host: String::new(),
+        kernel: String::new(),
+        cores: 1,
+        memory_bytes: None,
+        open_files_limit: None,
+    }
+}
+
+/// What one run said: estimates with intervals, insights, verdicts on drift.
+struct Run {
+    intervals: Vec<Option<Interval>>,
+    insights: Vec<&'static str>,
+    drifts: [bool; 2],
+    cut_s: f64,
+}
+
+fn run(kind: &Kind, seed: u64) -> Run {
+    let mut system = Network::new(&kind.stations, 0.0, kind.disturbance, seed);
+    system.set_vus(VUS);
+    (0..SETTLE).for_each(|_| drop(system.second()));
+    let mut builder = Builder::new(plan(), environment());
+    for second in 0..SECONDS {
+        let bin = system.second();
+        let mut window = Window::new(1, 1);
+        window.span_ns = Some((second * 1_000_000_000, (second + 1) * 1_000_000_000));
+        let fetch = &mut window.series[0];
+        (fetch.requests.scheduled, fetch.requests.completed) = (bin.completed, bin.completed);
+        fetch.sent = bin.completed;
+        fetch.bytes_received = 600 * bin.completed;
+        fetch.waiting = bin.latency.clone();
+        fetch.duration = bin.latency;
+        window.scenarios[0].vus = u64::from(VUS);
+        window.scenarios[0].vu_time_ns = u128::from(VUS) * 1_000_000_000;
+        builder.add(&Second { second, part: Part::Steady, window, host: HostSample::default() });
+    }
+    let summary = builder.finish(RunState::Finished);
+    let (figures, steady) = (Figures::of(&summary), SteadyState::of(&summary));
+    let [p50, _, p95, p99] = figures.fetch_quantile_intervals;
+    let drifts = [steady.rate_drift, steady.p99_drift].map(|d| d.is_some_and(|d| d.verdict != DriftVerdict::Steady));
+    Run {
+        intervals: vec![figures.fetch_per_s_interval, figures.fetch_mean_interval, p50, p95, p99],
+        insights: insight::of(&summary, &figures, &steady).iter().map(|insight| insight.id).collect(),
+        drifts,
+        cut_s: steady.transient.map_or(0.0, |transient| transient.cut_s),
+    }
+}
+
+fn print(kind: &Kind, runs: &[Run]) {
+    let n = runs.len() as f64;
+    let mut row = format!("{:<16}", kind.name);
+    for (at, name) in NAMES.iter().enumerate() {
+        let known: Vec<Interval> = runs.iter().filter_map(|run| run.intervals[at]).collect();
+        let truth = mean(&known.iter().map(|i| i.estimate).collect::<Vec<_>>()).unwrap_or(f64::NAN);
+        let held = known.iter().filter(|interval| interval.contains(truth)).count() as f64 / known.len() as f64;
+        let half = mean(&known.iter().map(|i| (i.high - i.low) / 2.0 / truth).collect::<Vec<_>>()).unwrap_or(f64::NAN);
+        row += &format!(" | {name} {:>3.0} % (±{:.2} %)", 100.0 * held, 100.0 * half);
+    }
+    let share = |count: usize| 100.0 * count as f64 / n;
+    let mut fired: BTreeMap<&str, usize> = BTreeMap::new();
+    runs.iter().flat_map(|run| &run.insights).for_each(|id| *fired.entry(*id).or_default() += 1);
+    let with_any = runs.iter().filter(|run| !run.insights.is_empty()).count();
+    let drift = [0, 1].map(|which| share(runs.iter().filter(|run| run.drifts[which]).count()));
+    let cut = mean(&runs.iter().map(|run| run.cut_s).collect::<Vec<_>>()).unwrap_or(f64::NAN);
+    println!(
+        "{row} | drift rps {:.0} %, p99 {:.0} % | cut {cut:.0} s | any insight {:.0} %",
+        drift[0],
+        drift[1],
+        share(with_any)
+    );
+    fired.iter().for_each(|(id, count)| println!("    {id}: {count} of {}", runs.len()));
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let first: u64 = arguments.iter().find_map(|a| a.parse().ok()).unwrap_or(31_000);
+    let count: u64 = arguments.iter().find_map(|a| a.strip_prefix("runs=")?.parse().ok()).unwrap_or(100);
+    println!("{count} runs of {SECONDS} s at {VUS} VUs, seeds from {first}; nominal 95 %");
+    for kind in kinds() {
+        let runs: Vec<Run> = (first..first + count).map(|seed| run(&kind, seed)).collect();
+        print(&kind, &runs);
+    }
+}
