@@ -303,8 +303,7 @@ async fn a_history_shows_where_the_level_changed() {
     let ended = bench.run(&["history"]).await;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert!(
-        ended.stdout.contains("1 more is left out")
-            && ended.stdout.contains("◆ requests per second 401 → 341 (−15 %)"),
+        ended.stdout.contains("1 more is left out") && ended.stdout.contains("◆ requests per second 401 → 341 (−15 %)"),
         "{ended:#?}"
     );
     let document = bench.run(&["history", "--json"]).await.json();

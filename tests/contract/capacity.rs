@@ -129,7 +129,7 @@ fn written(name: &str, (summary, _): &(Summary, Search)) -> PathBuf {
     let directory = root.join("20260101T000000Z-ramp-0f1e2d3c");
     let run = RunDir::create(&directory).unwrap();
     let environment = summary.environment.clone();
-    run.write_plan(&PlanFile { plan: summary.plan.clone(), environment }).unwrap();
+    run.write_plan(&PlanFile { plan: summary.plan.clone(), environment, invocation: Vec::new() }).unwrap();
     run.write_summary(summary).unwrap();
     directory
 }
