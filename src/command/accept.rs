@@ -35,9 +35,8 @@ pub(super) fn run(args: &AcceptArgs) -> Result<Exit, Failure> {
     // All of them or none.
     runs.iter().try_for_each(refuse)?;
     let mut done = Vec::new();
-    for (at, run) in runs.iter().enumerate() {
-        // Of several runs that are accepted together the first begins the epoch.
-        done.push(accept(run, args, args.new_epoch && at == 0)?);
+    for run in &runs {
+        done.push(accept(run, args, &done)?);
     }
     let text = if args.json {
         serde_json::to_string_pretty(&done).context("the result has no JSON form")? + "\n"
@@ -61,18 +60,24 @@ fn refuse(run: &Evidence) -> Result<(), Failure> {
     Err(Failure::new(Exit::Inconclusive, anyhow!("{run_dir}: not accepted, for it says nothing of the server: {why}")))
 }
 
-fn accept(run: &Evidence, args: &AcceptArgs, new_epoch: bool) -> Result<Accepted, Failure> {
+/// Accepts a run; `done` are those of the same call, which are one level whatever the gate says of their differences.
+fn accept(run: &Evidence, args: &AcceptArgs, done: &[Accepted]) -> Result<Accepted, Failure> {
     let name = args.profile.clone().map_or_else(|| fitting(&args.dir, &run.record), Ok)?;
     if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
         return Err(Failure::usage(format!("--profile {name}: a name, not a path; the directory is --dir")));
     }
     let profile = Profile::read(&args.dir, &name)?;
+    let with = done.iter().rfind(|accepted| accepted.profile == name).map(|accepted| accepted.epoch);
+    let new_epoch = args.new_epoch && with.is_none();
     let newest = history::epoch(&profile.records);
     if newest.iter().any(|record| record.run == run.record.run) && !new_epoch {
         return Err(Failure::usage(format!("{} is in {} already", run.record.run, profile.history_path.display())));
     }
     let (verdict, differences) = against(&profile, &newest, &run.record);
-    let (epoch, why) = history::place(&profile.records, verdict, &differences, new_epoch);
+    let (epoch, why) = match with.filter(|_| differences.refused.is_empty()) {
+        Some(epoch) => (epoch, "accepted together with the run before".to_owned()),
+        None => history::place(&profile.records, verdict, &differences, new_epoch),
+    };
     let mut record = run.record.clone();
     (record.epoch, record.verdict, record.note) = (epoch, verdict, args.note.clone());
     if !profile.settings_path.exists() {
