@@ -63,6 +63,7 @@ fn plan(scenarios: &[(&str, Executor)]) -> Arc<Plan> {
         sandbox_profile: None,
         content_guid: None,
         fetch_with_key: false,
+        processes: None,
     };
     let http = HttpPlan {
         user_agent: String::new(),

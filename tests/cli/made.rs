@@ -65,6 +65,7 @@ impl Made {
                 sandbox_profile: None,
                 content_guid: None,
                 fetch_with_key: false,
+                processes: None,
             },
             http: HttpPlan {
                 user_agent: "connect-bench".to_owned(),

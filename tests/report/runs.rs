@@ -109,6 +109,7 @@ fn plan(shape: &Shape) -> Plan {
             sandbox_profile: None,
             content_guid: Some(format!("c0ffee-{}", shape.foreign)),
             fetch_with_key: false,
+            processes: None,
         },
         http: HttpPlan {
             user_agent: "connect-bench".to_owned(),

@@ -130,6 +130,7 @@ fn plan(executor: Executor, steps: StepsPlan) -> Plan {
             sandbox_profile: None,
             content_guid: None,
             fetch_with_key: false,
+            processes: None,
         },
         http: HttpPlan {
             user_agent: "test".to_owned(),

@@ -48,6 +48,8 @@ pub(super) fn of(summary: &Summary, figures: &Figures) -> Status {
 fn of_search(outcome: &Outcome) -> Status {
     match outcome {
         Outcome::Saturated => status(GOOD, "saturated"),
+        Outcome::ObjectivesKept => status(GOOD, "objectives kept"),
+        Outcome::HighestStage => status(GOOD, "highest stage"),
         Outcome::NotSaturated => status(OPEN, "not saturated"),
         Outcome::GeneratorLimited => status(OPEN, "generator limited"),
         Outcome::Aborted { .. } => status(BAD, "aborted"),
