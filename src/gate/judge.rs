@@ -208,8 +208,10 @@ fn metric(measure: Measure, runs: &[Record], earlier: &[Record], settings: &Sett
     let found = values(earlier).zip(values(runs)).and_then(|(h, x)| {
         let all = test(&h, &x, measure.better(), &rule)?;
         // What is confirmed is what was suspected: one metric in the first run, another in the next are two chances.
-        let first = test(&h, &x[..1], measure.better(), &rule)?;
-        let confirmed = all.finding != Finding::Regressed || first.finding == Finding::Regressed;
+        let suspected = |first: Test| first.finding == Finding::Regressed;
+        let confirmed = x.len() == 1
+            || all.finding != Finding::Regressed
+            || test(&h, &x[..1], measure.better(), &rule).is_some_and(suspected);
         Some(if confirmed { all } else { Test { finding: Finding::Warn, ..all } })
     });
     let empty = Check { metric: measure.name(), judged: measure.is_judged(), ..unknown(measure.better()) };
