@@ -146,7 +146,8 @@ fn commands() -> Vec<(String, BTreeSet<String>)> {
     let cli = Cli::command();
     let flags = |command: &clap::Command| -> BTreeSet<String> {
         let visible = command.get_arguments().filter(|argument| !argument.is_hide_set());
-        visible.filter_map(|argument| argument.get_long()).map(str::to_owned).collect()
+        let nested = command.get_subcommands().flat_map(|nested| nested.get_arguments());
+        visible.chain(nested).filter_map(|argument| argument.get_long()).map(str::to_owned).collect()
     };
     cli.get_subcommands().map(|command| (command.get_name().to_owned(), flags(command))).collect()
 }
