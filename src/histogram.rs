@@ -51,6 +51,11 @@ fn least(bucket: usize) -> u64 {
     (bucket - shift * HALF) << shift
 }
 
+/// The greatest value of a bucket.
+fn greatest(bucket: usize) -> u64 {
+    least(bucket + 1) - 1
+}
+
 impl Latency {
     /// Records one duration.
     pub fn record(&mut self, duration: Duration) {
@@ -131,8 +136,14 @@ impl Latency {
     /// of all values at or below it (HdrHistogram's definition). `None` without data.
     #[must_use]
     pub fn quantile_ms(&self, q: f64) -> Option<f64> {
-        let histogram = self.histogram()?;
-        Some(histogram.value_at_quantile(q.clamp(0.0, 1.0)) as f64 / 1e3)
+        // Counted here as the library counts, which would first have to be given all the buckets.
+        let wanted = ((q.clamp(0.0, 1.0) * self.count as f64).ceil() as u64).max(1);
+        let mut seen = 0;
+        let at = self.counts.iter().position(|count| {
+            seen += count;
+            seen >= wanted
+        })?;
+        Some(if q > 0.0 { greatest(at) } else { least(at) } as f64 / 1e3)
     }
 
     /// How many of the values are in buckets above that of `limit`: longer than it by more than the precision.
@@ -153,15 +164,13 @@ impl Latency {
     /// Smallest value in milliseconds; `None` without data.
     #[must_use]
     pub fn min_ms(&self) -> Option<f64> {
-        let histogram = self.histogram()?;
-        Some(histogram.min() as f64 / 1e3)
+        self.counts.iter().position(|count| *count > 0).map(|at| least(at) as f64 / 1e3)
     }
 
     /// Greatest value in milliseconds; `None` without data.
     #[must_use]
     pub fn max_ms(&self) -> Option<f64> {
-        let histogram = self.histogram()?;
-        Some(histogram.max() as f64 / 1e3)
+        self.counts.iter().rposition(|count| *count > 0).map(|at| greatest(at) as f64 / 1e3)
     }
 
     /// Standard deviation in milliseconds; `None` without data.

@@ -122,7 +122,7 @@ fn plan(shape: &Shape) -> Plan {
         warm_up: Duration::from_secs(shape.warm_up),
         duration: Duration::from_secs(length),
         scenarios,
-        thresholds: vec![limit("http_req_duration: p(95)<500"), limit("http_req_failed: rate<0.001")],
+        thresholds: vec![limit("http_req_duration: p(95)<500"), limit("http_req_failed: rate<0.0001")],
     }
 }
 

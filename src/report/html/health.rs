@@ -1,6 +1,6 @@
 //! Was it the server, or was it us: the generator's health; and who answered: nodes, errors, statuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::html;
 
@@ -111,7 +111,9 @@ pub(super) fn nodes(run: &Run<'_>) -> Option<Figure> {
     if figures.len() < 2 {
         return None;
     }
-    let mut order: Vec<&str> = figures.iter().map(|node| node.node.as_str()).collect();
+    // By the course's own names: in a run that is older than the events that name nodes they are the cookies' values.
+    let names: BTreeSet<&str> = course.slots.iter().flat_map(|slot| slot.nodes.keys()).map(String::as_str).collect();
+    let mut order: Vec<&str> = names.into_iter().collect();
     order.sort_by_key(|name| std::cmp::Reverse(completed(&course.slots, name)));
     let shown = &order[..order.len().min(CLASSES.len())];
     let area = Area::half(22.0, 182.0);
