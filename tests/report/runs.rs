@@ -117,6 +117,7 @@ fn plan(shape: &Shape) -> Plan {
             reset_cookies: false,
             http1_engine: Http1Engine::Own,
             kernel_timestamps: true,
+            connection: connect_bench::connection_options::ConnectionOptions::default(),
         },
         workers: 2,
         warm_up: Duration::from_secs(shape.warm_up),
@@ -224,7 +225,7 @@ pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
     let (plan, environment) = (plan(shape), environment());
     let path = root.join(format!("20260101T000000Z-{}-{}", shape.command, shape.steady));
     let mut directory = RunDir::create(&path).unwrap();
-    directory.write_plan(&PlanFile { plan: plan.clone(), environment: environment.clone() }).unwrap();
+    directory.write_plan(&PlanFile { plan: plan.clone(), environment: environment.clone(), invocation: Vec::new() }).unwrap();
     events(shape).iter().for_each(|event| directory.event(event).unwrap());
     let mut builder = Builder::new(plan, environment);
     for at in 0..shape.warm_up + shape.steady {
@@ -278,6 +279,7 @@ fn search() -> Search {
         at_vus: Some(Prediction { requests_per_second: 1156.4, mean_ms: 177.3 }),
         knee: Some(knee),
         misfit: false,
+        kept: None,
         tested_vus: Some((1, 256)),
         warm_up_s: 20.0,
         elapsed_s: 341.0,
