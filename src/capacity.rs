@@ -2,6 +2,11 @@
 //!
 //! Pure: seconds come in as numbers, one-second bins as values. Knows no clock, no runtime and no server.
 
+pub mod exact;
+pub mod flow;
 pub mod knee;
+pub mod latency;
 pub mod search;
 pub mod simulate;
+pub mod sizing;
+pub mod usl;

@@ -53,6 +53,8 @@ pub enum ErrorKind {
     ConnectTimeout,
     /// Connecting failed in another way.
     Connect,
+    /// The proxy did not connect us.
+    Proxy,
     /// The certificate's issuer is not trusted.
     TlsUnknownAuthority,
     /// The certificate is for another host.
@@ -71,6 +73,16 @@ pub enum ErrorKind {
     Status(u16),
     /// The status was expected, the body was not.
     Body,
+    /// The server closed a WebSocket before the session was over.
+    SocketClosed,
+    /// What came on a WebSocket is none: a wrong answer to the opening, a frame that the protocol does not have.
+    SocketProtocol,
+    /// A message is longer than the limit of the step.
+    SocketTooLong,
+    /// No message that was expected came in time.
+    SocketExpect,
+    /// The server did not answer the end of a WebSocket.
+    SocketClose,
     /// This process has no file descriptor left.
     Descriptors,
     /// This machine has no ephemeral port left.
@@ -85,7 +97,7 @@ impl ErrorKind {
             ErrorKind::Dns => 1101,
             ErrorKind::Refused => 1212,
             ErrorKind::ConnectTimeout => 1211,
-            ErrorKind::Connect => 1210,
+            ErrorKind::Connect | ErrorKind::Proxy => 1210,
             ErrorKind::TlsUnknownAuthority => 1310,
             ErrorKind::TlsHostname => 1311,
             ErrorKind::Tls => 1300,
@@ -94,6 +106,12 @@ impl ErrorKind {
             ErrorKind::Timeout => 1050,
             ErrorKind::Status(status) if status >= 400 => 1000 + status,
             ErrorKind::Status(_) | ErrorKind::Protocol | ErrorKind::Body => 1000,
+            // k6 has no codes for sessions.
+            ErrorKind::SocketClosed
+            | ErrorKind::SocketProtocol
+            | ErrorKind::SocketTooLong
+            | ErrorKind::SocketExpect
+            | ErrorKind::SocketClose => 1000,
             ErrorKind::Descriptors | ErrorKind::Ports => 1213,
         }
     }
@@ -103,6 +121,11 @@ impl ErrorKind {
     pub fn blame(self) -> Blame {
         match self {
             ErrorKind::Status(_) | ErrorKind::Body | ErrorKind::Protocol => Blame::Server,
+            ErrorKind::SocketClosed
+            | ErrorKind::SocketProtocol
+            | ErrorKind::SocketTooLong
+            | ErrorKind::SocketExpect
+            | ErrorKind::SocketClose => Blame::Server,
             ErrorKind::Descriptors | ErrorKind::Ports => Blame::Generator,
             _ => Blame::Network,
         }
@@ -116,6 +139,7 @@ impl ErrorKind {
             ErrorKind::Refused => "connection refused",
             ErrorKind::ConnectTimeout => "no connection in time",
             ErrorKind::Connect => "cannot connect",
+            ErrorKind::Proxy => "the proxy did not connect us",
             ErrorKind::TlsUnknownAuthority => "certificate not trusted",
             ErrorKind::TlsHostname => "certificate for another host",
             ErrorKind::Tls => "TLS handshake failed",
@@ -125,6 +149,11 @@ impl ErrorKind {
             ErrorKind::Protocol => "not a valid HTTP response",
             ErrorKind::Status(status) => return format!("status {status}"),
             ErrorKind::Body => "unexpected body",
+            ErrorKind::SocketClosed => "WebSocket closed by the server before the session was over",
+            ErrorKind::SocketProtocol => "not a valid WebSocket",
+            ErrorKind::SocketTooLong => "WebSocket message longer than the limit",
+            ErrorKind::SocketExpect => "no expected WebSocket message in time",
+            ErrorKind::SocketClose => "the end of the WebSocket was not answered",
             ErrorKind::Descriptors => "this machine has no file descriptor left",
             ErrorKind::Ports => "this machine has no ephemeral port left",
         };
@@ -132,11 +161,12 @@ impl ErrorKind {
     }
 }
 
-const NAMES: [(ErrorKind, &str); 14] = [
+const NAMES: [(ErrorKind, &str); 20] = [
     (ErrorKind::Dns, "dns"),
     (ErrorKind::Refused, "refused"),
     (ErrorKind::ConnectTimeout, "connect_timeout"),
     (ErrorKind::Connect, "connect"),
+    (ErrorKind::Proxy, "proxy"),
     (ErrorKind::TlsUnknownAuthority, "tls_unknown_authority"),
     (ErrorKind::TlsHostname, "tls_hostname"),
     (ErrorKind::Tls, "tls"),
@@ -145,6 +175,11 @@ const NAMES: [(ErrorKind, &str); 14] = [
     (ErrorKind::Timeout, "timeout"),
     (ErrorKind::Protocol, "protocol"),
     (ErrorKind::Body, "body"),
+    (ErrorKind::SocketClosed, "ws_closed"),
+    (ErrorKind::SocketProtocol, "ws_protocol"),
+    (ErrorKind::SocketTooLong, "ws_too_long"),
+    (ErrorKind::SocketExpect, "ws_expect"),
+    (ErrorKind::SocketClose, "ws_close"),
     (ErrorKind::Descriptors, "descriptors"),
     (ErrorKind::Ports, "ports"),
 ];

@@ -22,5 +22,5 @@ pub mod version;
 pub use address::ServerAddress;
 pub use api::Client;
 pub use error::ApiError;
-pub use transport::{ApiCount, ApiCounts, CaCert, ClientConfig};
+pub use transport::{ApiCount, ApiCounts, CaCert, ClientConfig, Route};
 pub use version::ConnectVersion;

@@ -2,9 +2,12 @@
 //! the course of its run; only what is written to, a terminal or a file, is the caller's.
 
 pub mod archive;
+pub mod compare;
 pub mod course;
 pub mod export;
 pub mod foreign;
+pub mod gate;
+pub mod history;
 pub mod html;
 pub mod json;
 pub mod number;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `plan.json` | the plan and the environment, before the first request |
 //! | `windows.ndjson` | one line per second, histograms inside; synced every few seconds |
-//! | `events.ndjson` | what happened: steps of a search, publishes, faults |
+//! | `events.ndjson` | what happened: steps of a search, publishes, faults, what was done to the run |
 //! | `journal.ndjson` | what we made on the server, written before it was made |
 //! | `summary.json` | the result |
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Environment;
 use crate::plan::{self, Plan};
-use crate::summary::{Builder, RunState, SCHEMA, Summary};
+use crate::summary::{Builder, ControlEvent, RunState, SCHEMA, Summary};
 use crate::window::Second;
 
 /// A directory that cannot be written or read.
@@ -54,6 +54,10 @@ pub struct PlanFile {
     pub plan: Plan,
     /// Where and when.
     pub environment: Environment,
+    /// The command line that made it, without the program's name and without a key: by it a run is made again. Empty
+    /// where it was not written down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invocation: Vec<String>,
 }
 
 /// A run's directory, while the run writes it.
@@ -94,6 +98,9 @@ impl Lines {
         Ok(())
     }
 }
+
+/// What a line of `events.ndjson` is called that says what was done to a run while it was on.
+const CONTROL: &str = "control";
 
 /// Lines of `windows.ndjson` between two syncs to the disk: what a power failure can cost, in seconds.
 const SYNC_EVERY: u32 = 5;
@@ -162,6 +169,16 @@ impl RunDir {
         self.events.append(event)
     }
 
+    /// Appends what somebody did to the run.
+    ///
+    /// # Errors
+    /// Where the disk says no.
+    pub fn control(&mut self, event: &ControlEvent) -> Result<(), RunDirFault> {
+        let mut line = serde_json::to_value(event).map_err(|e| content(&self.events.path, &e))?;
+        line["event"] = CONTROL.into();
+        self.events.append(&line)
+    }
+
     /// Writes `summary.json`, whole or not at all.
     ///
     /// # Errors
@@ -210,12 +227,24 @@ pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
         known(&path.join("summary.json"), summary.schema, SCHEMA)?;
         return Ok(summary);
     }
-    let PlanFile { plan, environment } = read_plan(path)?;
+    let PlanFile { plan, environment, .. } = read_plan(path)?;
     let mut builder = Builder::new(plan, environment);
+    control_events(path).into_iter().for_each(|event| builder.control(event));
     for second in seconds(path)? {
         builder.add(&second?);
     }
     Ok(builder.finish(RunState::Partial))
+}
+
+/// What was done to a run while it was on. A line that cannot be read, as a kill leaves it, is left out.
+fn control_events(path: &Path) -> Vec<ControlEvent> {
+    let text = fs::read(path.join("events.ndjson")).unwrap_or_default();
+    let event = |line: &[u8]| {
+        let mut event: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+        let kind = event.remove("event")?;
+        if kind == CONTROL { serde_json::from_value(event.into()).ok() } else { None }
+    };
+    text.split(|byte| *byte == b'\n').filter_map(event).collect()
 }
 
 /// Reads `plan.json` of a run.

@@ -16,15 +16,20 @@
 //! [thresholds]                     # limits; one that is exceeded is exit code 99
 //! http_req_failed = ["rate<0.01"]
 //! "http_req_duration{scenario:fetch}" = [{ threshold = "p(95)<500", abortOnFail = true, after = "10s" }]
+//!
+//! [connection]                     # k6's names, as far as k6 has them: `scenario/connection.rs` has the table
+//! noVUConnectionReuse = true
 //! ```
 //!
 //! [`steps`] has what a list of steps is made of. Knows no clock and no runtime.
 
+mod connection;
 pub mod data;
 mod exec;
 mod executor;
 mod limit;
 pub mod reader;
+pub mod schema;
 pub mod steps;
 pub mod template;
 
@@ -38,12 +43,13 @@ use toml::de::DeTable;
 pub use self::exec::Exec;
 pub use self::executor::{ExecutorName, keys};
 use self::reader::{Fault, Faults, Fields};
-use self::steps::{ListUse, StepFile};
+use self::steps::{ConnectStep, ListUse, StepFile};
+use crate::connection_options::ConnectionChoices;
 use crate::schedule::Executor;
 use crate::threshold::{Limit, Threshold, ThresholdFault};
 
 /// Keys of the file.
-const TOP: [&str; 6] = ["warmUp", "scenarios", "thresholds", "env", "steps", "data"];
+const TOP: [&str; 7] = ["warmUp", "scenarios", "thresholds", "connection", "env", "steps", "data"];
 
 /// A load test as it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +60,8 @@ pub struct LoadTest {
     pub scenarios: BTreeMap<String, Scenario>,
     /// Limits on what is measured.
     pub thresholds: Vec<Limit>,
+    /// How connections are made, as far as it is said.
+    pub connection: ConnectionChoices,
     /// `${env.NAME}` of all scenarios.
     pub env: BTreeMap<String, String>,
     /// Lists of steps, with their data and files.
@@ -123,6 +131,7 @@ pub fn read_in(text: &str, directory: &Path) -> Result<LoadTest, ScenarioFault> 
         warm_up: top.duration("warmUp").unwrap_or_default(),
         scenarios: scenarios(&top),
         thresholds: limit::read(&top),
+        connection: connection::read(&top),
         env: top.texts("env"),
         steps: StepFile::default(),
     };
@@ -207,8 +216,10 @@ impl LoadTest {
                 for one in step.1 {
                     let mut labels = of_scenario.clone();
                     labels.extend(one.labels());
-                    // With several lists the name has that of its list in it: that is settled when there is a plan.
-                    labels.extend((lists.len() == 1).then_some(("step", one.name.as_str())));
+                    // With several lists the name has that of its list in it, and a publish has several: that is
+                    // settled when there is a plan.
+                    let settled = lists.len() == 1 && one.connect.is_none();
+                    labels.extend(settled.then_some(("step", one.name.as_str())));
                     all.push(labels);
                 }
             }
@@ -217,6 +228,12 @@ impl LoadTest {
             }
         }
         all
+    }
+
+    /// The steps that publish, of the lists that scenarios run.
+    pub fn publishing_steps(&self) -> impl Iterator<Item = &ConnectStep> {
+        let lists = self.scenarios.values().flat_map(|scenario| scenario.exec.lists());
+        lists.filter_map(|(list, _)| self.steps.lists.get(list)).flatten().filter_map(|step| step.connect.as_ref())
     }
 
     /// Which scenario runs which list of steps.

@@ -3,6 +3,7 @@
 //! Knows no clock, no runtime and no metric. What is undefined for the data given is `None`, never a made-up number.
 
 pub mod batches;
+pub mod changepoint;
 pub mod descriptive;
 pub mod fit;
 pub mod isotonic;

@@ -1,16 +1,19 @@
-//! `connect-bench baselines`: Posit's documented load-test results.
+//! `connect-bench baselines`: Posit's documented load-test results, and the way to accept one's own.
 
 use anyhow::Context as _;
 
 use super::failure::Failure;
-use super::output;
+use super::{accept, output};
 use crate::baseline::{self, Baseline};
-use crate::cli::BaselinesArgs;
+use crate::cli::{BaselinesArgs, BaselinesCommand};
 use crate::exit::Exit;
 use crate::report::number::{percent, significant};
 use crate::report::text::wrap;
 
 pub(super) fn run(args: &BaselinesArgs) -> Result<Exit, Failure> {
+    if let Some(BaselinesCommand::Accept(args)) = &args.command {
+        return accept::run(args);
+    }
     let known = baseline::documented().context("the built-in baselines")?;
     let text = if args.json {
         serde_json::to_string_pretty(&known.baselines).context("the baselines have no JSON form")? + "\n"

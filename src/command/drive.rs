@@ -1,5 +1,6 @@
 //! Drives one run from its start to its summary: windows to the disk, to the view and to the search; signals to the engine.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use url::Url;
 
+use super::connection::Connections;
 use super::failure::Failure;
+use super::live::Live;
 use super::signals::Signals;
 use super::view::View;
-use crate::capacity::search::{Bin, Move, Outcome, Search};
+use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
+use crate::control::Asked;
 use crate::engine::run::{Delivery, Parts, Run};
 use crate::engine::worker::{Order, Programs};
 use crate::generator;
@@ -20,8 +24,8 @@ use crate::http::dial::NetDial;
 use crate::http::{ClientConfig, DialFault};
 use crate::plan::{Http1Engine, Plan};
 use crate::rundir::{PlanFile, RunDir};
-use crate::summary::{self, Builder, RunState, Summary};
-use crate::window::Second;
+use crate::summary::{self, Builder, Controlled, RunState, Summary};
+use crate::window::{Part, Second};
 
 /// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
 const GONE_AFTER: u32 = 30;
@@ -38,7 +42,11 @@ pub(super) struct Job {
     pub(super) programs: Arc<dyn Programs>,
     /// How the server's certificate is verified; `None` over plain http.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    /// How connections are made, with what a plan must not hold.
+    pub(super) connections: Connections,
     pub(super) search: Option<Search>,
+    /// The command line that it was asked for with.
+    pub(super) invocation: Vec<String>,
 }
 
 /// A run that writes itself down. When the disk says no it goes on, and says so once.
@@ -75,11 +83,11 @@ impl Log {
 
 /// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
 pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
-    let Job { plan, environment, programs, tls, search } = job;
-    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone() };
+    let Job { plan, environment, programs, tls, connections, search, invocation } = job;
+    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
-    let mut run = start(&plan, programs, tls)?;
+    let mut run = start(&plan, programs, tls, &connections)?;
     let mut course = Course {
         builder: Builder::new((*plan).clone(), environment),
         monitor: Monitor::new(),
@@ -87,8 +95,10 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
         silence: Silence::default(),
         state: RunState::Finished,
         search,
+        live: std::mem::replace(&mut signals.live, Live::closed()),
         plan,
     };
+    course.live.begin(&course.plan, view);
     loop {
         tokio::select! {
             delivery = run.next() => match delivery {
@@ -99,9 +109,12 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
                 }
                 Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
             },
+            asked = course.live.next() => course.asked(asked, &run, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
+    course.live.end();
+    signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
 }
@@ -110,13 +123,19 @@ fn start(
     plan: &Arc<Plan>,
     programs: Arc<dyn Programs>,
     tls: Option<Arc<rustls::ClientConfig>>,
+    connections: &Connections,
 ) -> Result<Run, Failure> {
-    let (host, port, config) = address(&plan.target.url)?;
+    let (host, port, config) = address(&plan.target.url, connections)?;
     let config = ClientConfig { http1: plan.http.http1_engine, ..config };
     let client = move || config.clone();
     let stamps = plan.http.kernel_timestamps;
+    let (options, credentials) = (plan.http.connection.clone(), connections.credentials.clone());
+    // Each worker chooses among addresses in its own order.
+    let seed = Cell::new(plan.seed);
     let dial = move || -> Result<NetDial, DialFault> {
-        let dial = NetDial::new(&host, port, tls.clone())?;
+        let to = (host.as_str(), port);
+        let dial =
+            NetDial::with_options(to, tls.clone(), &options, credentials.as_ref(), seed.replace(seed.get() + 1))?;
         Ok(if stamps { dial.with_kernel_timestamps() } else { dial })
     };
     let parts = Parts { dial, client: Arc::new(client), programs };
@@ -124,15 +143,14 @@ fn start(
 }
 
 /// Where connections go, and what every client on them says.
-pub(super) fn address(url: &Url) -> Result<(String, u16, ClientConfig), Failure> {
+pub(super) fn address(url: &Url, connections: &Connections) -> Result<(String, u16, ClientConfig), Failure> {
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(80);
-    let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
-    let header = http::HeaderValue::from_str(&authority).context("the host cannot be sent in a header")?;
     let mut origin = url.clone();
     origin.set_path("/");
     // The default, where no plan says otherwise.
-    Ok((host, port, ClientConfig { origin, host: header, http1: Http1Engine::default() }))
+    let config = ClientConfig::new(origin, Http1Engine::default()).context("the host cannot stand in a request")?;
+    Ok((host, port, config.with_options(&connections.options, connections.credentials.as_ref())))
 }
 
 /// Where a run stands.
@@ -144,6 +162,7 @@ struct Course {
     steps_logged: usize,
     silence: Silence,
     state: RunState,
+    live: Live,
 }
 
 /// The time since a request was last completed.
@@ -160,13 +179,20 @@ struct Silence {
 impl Silence {
     fn add(&mut self, second: &Second) {
         let series = &second.window.series;
-        if series.iter().any(|s| s.requests.completed > 0) {
+        if second.part == Part::Paused {
+            // Nobody asks the server anything.
+            return;
+        }
+        let sockets = || series.iter().filter_map(|s| s.sockets.as_deref());
+        let talks = sockets().any(|s| s.sessions.completed + s.received > 0);
+        if talks || series.iter().any(|s| s.requests.completed > 0) {
             *self = Silence::default();
             return;
         }
         self.seconds += 1;
         self.failed += series.iter().map(|s| s.requests.failed).sum::<u64>();
-        self.answered |= series.iter().any(|s| !s.statuses.is_empty());
+        self.failed += sockets().map(|s| s.sessions.failed).sum::<u64>();
+        self.answered |= series.iter().any(|s| !s.statuses.is_empty()) || sockets().any(|s| s.is_answered());
     }
 
     /// Whether to give up: as many failures as VUs, lest a slow server with one failure be taken for a dead one.
@@ -188,13 +214,35 @@ impl Course {
                     log.event(&serde_json::json!({"event": "step", "second": second.second, "step": step}), view);
                 }
                 self.steps_logged = search.steps().len();
+                if search.progress().phase == Phase::Finished {
+                    self.live.stopped();
+                }
             }
             None => {
                 self.watch(&second, run);
                 self.judge(&second, run);
             }
         }
+        if self.state != RunState::Finished {
+            self.live.stopped();
+        }
+        self.live.second(&second, &self.builder);
         view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
+    }
+
+    /// Somebody asks for something: in the terminal, or through the REST endpoint.
+    fn asked(&mut self, asked: Asked, run: &Run, log: &mut Log, view: &mut View) {
+        let at = run.started().elapsed();
+        let effect = self.live.take(asked, at, view);
+        effect.orders.into_iter().for_each(|order| run.order(order));
+        for event in effect.events {
+            if event.what == Controlled::Stop && self.state == RunState::Finished {
+                self.state = RunState::Stopped;
+            }
+            let written = log.directory.control(&event);
+            log.note(written, view);
+            self.builder.control(event);
+        }
     }
 
     /// A load test against a server that is gone ends by itself.

@@ -8,12 +8,13 @@ use anyhow::anyhow;
 
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
 use super::view::View;
-use super::{output, pages, session};
+use super::{connection, output, pages, relative, session};
 use crate::baseline::Baseline;
 use crate::capacity::search::Outcome;
 use crate::cli::{LoadArgs, OutputArgs};
@@ -44,18 +45,24 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
+    let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
-    let thresholds = thresholds(&args.threshold)?;
+    let mut thresholds = thresholds(&args.threshold)?;
     expect_scenarios(&thresholds)?;
+    relative::resolve(&mut thresholds, args.threshold_baseline.as_deref(), &args.run.output.runs_dir)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
-    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let (mut aim, mut signals) =
+        target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
+    let connections = connection::resolve(&choices, &mut aim, &view)?;
     let vus = vus(args, &aim)?;
     check_files(vus)?;
     let place = Place::new("load", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let shape = Shape { thresholds, ..Shape::constant(vus, duration, warm_up, &args.run.engine) };
-    let made = (&args.run.content, &args.run.engine);
+    let made = (&args.run.content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
     let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
@@ -94,6 +101,7 @@ pub(super) async fn conclude(
     summary.left_behind = left;
     summary.api_requests_sent += session.further_requests();
     log.summary(&summary, view);
+    signals.live.ended(&summary.state);
     view.finish();
     Ok(summary)
 }

@@ -9,8 +9,10 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use url::Url;
 
+use super::connection::Connections;
 use super::drive::address;
 use super::failure::Failure;
+use super::parts::StepBundles;
 use super::programs::{AGENT, Ingredients, exchange};
 use super::session::{Session, tls_for};
 use super::view::View;
@@ -26,11 +28,11 @@ use crate::plan::{FetchPlan, Target};
 pub(super) async fn prepare(
     url: Url,
     (insecure, extra): (bool, Option<&ExtraRoots>),
-    content: &ContentArgs,
-    engine: &EngineArgs,
+    (content, engine): (&ContentArgs, &EngineArgs),
+    connections: Connections,
     view: &View,
 ) -> Result<Session, Failure> {
-    let tls = tls_for(&url, insecure, extra)?;
+    let tls = tls_for(&url, insecure, extra, &connections.options)?;
     let path = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -48,7 +50,7 @@ pub(super) async fn prepare(
     shown.set_query(None);
     shown.set_fragment(None);
     view.doing(&format!("preflight: {shown}"));
-    let unreported = preflight(&shown, &fetch, tls.clone(), view).await?;
+    let unreported = preflight(&shown, &fetch, (tls.clone(), &connections), view).await?;
     let target = Target {
         url: shown,
         sandbox: false,
@@ -58,8 +60,13 @@ pub(super) async fn prepare(
         content_guid: None,
         fetch_with_key: false,
     };
-    let ingredients =
-        Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned(), materials: Arc::default() };
+    let ingredients = Ingredients {
+        key: None,
+        bundle: Bytes::new(),
+        base_path: "/".to_owned(),
+        materials: Arc::default(),
+        step_bundles: StepBundles::default(),
+    };
     let publish_took = Duration::ZERO;
     let root = "/".to_owned();
     Ok(Session {
@@ -70,6 +77,7 @@ pub(super) async fn prepare(
         ingredients,
         tls,
         insecure,
+        connections,
         publish_took,
         server: None,
         unreported,
@@ -81,14 +89,16 @@ pub(super) async fn prepare(
 async fn preflight(
     url: &Url,
     fetch: &FetchPlan,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    (tls, connections): (Option<Arc<rustls::ClientConfig>>, &Connections),
     view: &View,
 ) -> Result<u64, Failure> {
-    let (host, port, config) = address(url)?;
-    let dial =
-        NetDial::new(&host, port, tls).map_err(|fault| Failure::unreachable(anyhow!("{url}: {}", fault.detail)))?;
+    let (host, port, config) = address(url, connections)?;
+    let (options, credentials) = (&connections.options, connections.credentials.as_ref());
+    let dial = NetDial::with_options((&host, port), tls, options, credentials, 0)
+        .map_err(|fault| Failure::unreachable(anyhow!("{url}: {}", fault.detail)))?;
     let mut client = Client::new(Rc::new(dial), Rc::new(config));
-    let exchange = Rc::new(exchange(fetch, SeriesId(0), None, AGENT).map_err(Failure::invalid)?);
+    let exchange =
+        Rc::new(exchange(fetch, SeriesId(0), None, (AGENT, &options.accept_encoding)).map_err(Failure::invalid)?);
     let guard = Guard::default();
     let asked = tokio::time::timeout(fetch.timeout, client.exchange(&exchange, &guard)).await;
     let unreachable = |kind: ErrorKind| Failure::unreachable(anyhow!("{url}: {}{}", kind.describe(), advice(kind)));
@@ -113,6 +123,7 @@ fn advice(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::TlsHostname => "; use the name that the certificate is for, or accept any with --insecure",
         ErrorKind::Dns => "; check the name, or this machine's DNS",
+        ErrorKind::Proxy => "; see -v for what it answered; --proxy none goes without it",
         ErrorKind::Refused => "; is the address right, and is the server running?",
         ErrorKind::Protocol => "; is this http on a port for https, or the other way round?",
         ErrorKind::Tls => "; is this a port for https?",

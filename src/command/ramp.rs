@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
+use super::connection;
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::load::{conclude, warm_up, whole_seconds};
 use super::output;
 use super::pages;
@@ -33,13 +35,18 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
+    let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
     let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
     check_files(args.max_vus)?;
-    let (aim, mut signals) = target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let (mut aim, mut signals) =
+        target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
+    let connections = connection::resolve(&choices, &mut aim, &view)?;
     let place = Place::new("ramp", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let made = (&args.run.content, &args.run.engine);
+    let made = (&args.run.content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let session = made.inspect_err(|_| place.forget_if_empty())?;
     let ramped = Box::pin(both(args, session, (&place, &mut log), then_load, (&mut view, &mut signals))).await?;
@@ -107,6 +114,7 @@ fn ramp_verdict(summary: &Summary) -> Exit {
     let outcome = summary.search.as_ref().map(|search| &search.result.outcome);
     let ran = match (&summary.state, outcome) {
         (RunState::Interrupted, _) => Exit::Interrupted,
+        (RunState::Stopped, _) => Exit::Stopped,
         (RunState::Aborted { .. }, _) | (_, Some(Outcome::Aborted { .. })) => Exit::Unreachable,
         (_, Some(Outcome::GeneratorLimited) | None) => Exit::Inconclusive,
         _ => Exit::Pass,

@@ -34,6 +34,8 @@ pub(super) struct Place {
     pub(super) id: String,
     pub(super) environment: Environment,
     pub(super) directory: PathBuf,
+    /// The command line, to make the run again by.
+    invocation: Vec<String>,
 }
 
 impl Place {
@@ -41,7 +43,7 @@ impl Place {
         let environment = Environment::now();
         let id = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let directory = output.runs_dir.join(rundir::name(&environment, command, &id));
-        Place { id, environment, directory }
+        Place { id, environment, directory, invocation: output.invocation.clone() }
     }
 
     /// Removes the directory if nothing worth keeping is in it: a run that never began leaves no trace.
@@ -142,8 +144,15 @@ pub(super) fn check_files(vus: u32) -> Result<(), Failure> {
 }
 
 fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
+    let discards = session.connections.options.discard_response_bodies;
     let (steps, program) = match &slot.work {
-        Work::Fetch => (vec![FETCH.to_owned()], ProgramPlan::Fetch(session.fetch.clone())),
+        Work::Fetch => (
+            vec![FETCH.to_owned()],
+            ProgramPlan::Fetch(FetchPlan {
+                body_contains: session.fetch.body_contains.clone().filter(|_| !discards),
+                ..session.fetch.clone()
+            }),
+        ),
         Work::FetchPath { path, expect_body } => {
             let mut fetch = session.fetch.clone();
             if let Some(path) = path {
@@ -151,7 +160,7 @@ fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
                 fetch = FetchPlan { statuses: Vec::new(), content_type: None, body_contains: None, ..fetch };
                 fetch.path = format!("{}{}", session.root, path.trim_start_matches('/'));
             }
-            fetch.body_contains = expect_body.clone().or(fetch.body_contains);
+            fetch.body_contains = expect_body.clone().or(fetch.body_contains).filter(|_| !discards);
             (vec![FETCH.to_owned()], ProgramPlan::Fetch(fetch))
         }
         Work::Steps(steps) => {
@@ -160,6 +169,7 @@ fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
                 server_root: format!("{}/", session.ingredients.base_path.trim_end_matches('/')),
                 with_key: session.fetch.with_key,
                 timeout: session.fetch.timeout,
+                bundles: session.ingredients.step_bundles.plan(steps),
                 ..steps.as_ref().clone()
             };
             (steps.series(), ProgramPlan::Steps(steps))
@@ -192,6 +202,7 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
                 cli::Http1Engine::Own => Http1Engine::Own,
             },
             kernel_timestamps: !engine.no_kernel_timestamps,
+            connection: session.connections.options.clone(),
         },
         workers,
         warm_up: shape.warm_up,
@@ -217,7 +228,9 @@ pub(super) async fn execute(
         environment: place.environment.clone(),
         programs,
         tls: session.tls.clone(),
+        connections: session.connections.clone(),
         search: shape.search,
+        invocation: place.invocation.clone(),
     };
     let mut summary = drive(job, log, view, signals).await?;
     for (label, name) in session.name_nodes(&mut summary).await {
@@ -233,10 +246,11 @@ pub(super) fn verdict(summary: &Summary) -> Exit {
     let figures = Figures::of(summary);
     let ran = match &summary.state {
         RunState::Interrupted => Exit::Interrupted,
+        RunState::Stopped => Exit::Stopped,
         RunState::Aborted { .. } if !summary.thresholds.iter().any(|verdict| verdict.aborted) => Exit::Unreachable,
         _ if summary.thresholds.iter().any(|verdict| !verdict.passed) => Exit::Threshold,
         // No data is never a pass, and neither are figures of our own limits.
-        _ if figures.requests.completed == 0 || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
+        _ if figures.is_empty() || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
         _ => Exit::Pass,
     };
     if summary.left_behind.is_empty() { ran } else { ran.and(Exit::CleanupIncomplete) }

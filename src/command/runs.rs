@@ -42,6 +42,7 @@ fn state(summary: &Summary) -> &'static str {
     match summary.state {
         RunState::Finished => "finished",
         RunState::Interrupted => "interrupted",
+        RunState::Stopped => "stopped",
         RunState::Aborted { .. } => "aborted",
         RunState::Partial => "partial",
     }

@@ -8,25 +8,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
+use super::connection::Connections;
 use super::failure::Failure;
+use super::parts::StepBundles;
 use super::plain;
 use super::programs::Ingredients;
 use super::signals::Signals;
 use super::target::{Aim, ConnectAim, extra_roots};
 use super::view::View;
 use crate::cli::{ContentArgs, EngineArgs, FetchAuth};
+use crate::connection_options::ConnectionOptions;
 use crate::exit::Exit;
 use crate::http::tls;
 use crate::plan::{FetchPlan, PublishPlan, Target};
 use crate::posit_connect::bundle::{Bundle, BundleOptions};
 use crate::posit_connect::fixtures::Fixture;
-use crate::posit_connect::journal::Journal;
+use crate::posit_connect::journal::{Journal, Kind, item_prefix};
 use crate::posit_connect::manifest::{AppMode, Runtimes};
 use crate::posit_connect::provision::{
     self, Access, Expected, FetchTarget, ProvisionError, ProvisionPlan, Provisioned, PublishItem, PublishTarget,
 };
 use crate::posit_connect::types::RuntimeSettings;
 use crate::posit_connect::{ApiError, Client, nodes};
+use crate::scenario::LoadTest;
 use crate::summary::Summary;
 
 /// How long a deployment may take before the run begins: a first one may compile packages.
@@ -51,6 +55,7 @@ pub(super) struct Session {
     pub(super) ingredients: Ingredients,
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     pub(super) insecure: bool,
+    pub(super) connections: Connections,
     /// How long the publish before the run took: a stage of a search should cover one.
     pub(super) publish_took: Duration,
     /// The Connect side; none of a plain URL.
@@ -64,6 +69,8 @@ pub(super) struct Server {
     aim: ConnectAim,
     client: Client,
     journal: Journal,
+    /// What can run on it.
+    runtimes: Runtimes,
     /// Requests of `client` that a summary has.
     reported: u64,
 }
@@ -71,16 +78,16 @@ pub(super) struct Server {
 /// Makes a target ready. On failure, and where a signal comes first, what was made until then is removed again.
 pub(super) async fn prepare(
     aim: Aim,
-    (content, engine): (&ContentArgs, &EngineArgs),
+    (content, engine, connections): (&ContentArgs, &EngineArgs, Connections),
     place: (&str, &Path),
     (view, signals): (&View, &mut Signals),
 ) -> Result<Session, Failure> {
     match aim {
         Aim::Url { url, insecure, extra } => tokio::select! {
-            session = plain::prepare(url, (insecure, extra.as_ref()), content, engine, view) => session,
+            session = plain::prepare(url, (insecure, extra.as_ref()), (content, engine), connections, view) => session,
             _ = signals.next() => Err(interrupted()),
         },
-        Aim::Connect(aim) => connect(*aim, (content, engine), place, (view, signals)).await,
+        Aim::Connect(aim) => connect(*aim, (content, engine, connections), place, (view, signals)).await,
     }
 }
 
@@ -92,20 +99,22 @@ pub(super) fn tls_for(
     url: &Url,
     insecure: bool,
     extra: Option<&tls::ExtraRoots>,
+    options: &ConnectionOptions,
 ) -> Result<Option<Arc<rustls::ClientConfig>>, Failure> {
     match url.scheme() {
-        "https" => tls::config(insecure, extra).map(Some).map_err(Failure::invalid),
+        "https" => tls::config(insecure, extra, options).map(Some).map_err(Failure::invalid),
         _ => Ok(None),
     }
 }
 
 async fn connect(
     aim: ConnectAim,
-    (content, engine): (&ContentArgs, &EngineArgs),
+    (content, engine, connections): (&ContentArgs, &EngineArgs, Connections),
     (run_id, directory): (&str, &Path),
     (view, signals): (&View, &mut Signals),
 ) -> Result<Session, Failure> {
-    let tls = tls_for(aim.config.server.url(), aim.config.insecure, extra_roots(&aim.config).as_ref())?;
+    let (insecure, extra) = (aim.config.insecure, extra_roots(&aim.config));
+    let tls = tls_for(aim.config.server.url(), insecure, extra.as_ref(), &connections.options)?;
     let client = Client::new(aim.config.clone()).map_err(Failure::api)?;
     view.doing(&format!("preflight: {}", client.server()));
     let publishes = content.content.is_none() || !content.no_publish;
@@ -113,10 +122,10 @@ async fn connect(
         known = preflight(&client, &aim, publishes) => known.map_err(Failure::api)?,
         _ = signals.next() => return Err(interrupted()),
     };
-    let bundles = Bundles::read(content, runtimes)?;
+    let bundles = Bundles::read(content, runtimes.clone())?;
     let plan = bundles.provision_plan(content, run_id);
     let journal = Journal::open(directory).map_err(Failure::invalid)?;
-    let mut server = Server { aim, client, journal, reported: 0 };
+    let mut server = Server { aim, client, journal, runtimes, reported: 0 };
     view.doing(if content.content.is_some() { "looking up the content item" } else { "publishing the application" });
     let began = Instant::now();
     let made = tokio::select! {
@@ -135,15 +144,27 @@ async fn connect(
         bundle: bundles.publish.as_ref().map(|(bundle, _)| bundle.bytes.clone()).unwrap_or_default(),
         base_path: server.client.server().path().to_owned(),
         materials: Arc::default(),
+        step_bundles: StepBundles::default(),
     };
     let fetch = fetch_plan(&made, content, engine);
     let guid = Some(made.fetch.content.guid.clone());
     let target = Target { content_guid: guid, fetch_with_key: fetch.with_key, ..target };
     let publish = bundles.publish_plan(&made, content, engine);
-    let insecure = server.aim.config.insecure;
     let root = server.client.server().content(&made.fetch.content.guid).path().to_owned();
     let server = Some(server);
-    Ok(Session { target, fetch, root, publish, ingredients, tls, insecure, publish_took, server, unreported: 0 })
+    Ok(Session {
+        target,
+        fetch,
+        root,
+        publish,
+        ingredients,
+        tls,
+        insecure,
+        connections,
+        publish_took,
+        server,
+        unreported: 0,
+    })
 }
 
 async fn preflight(client: &Client, aim: &ConnectAim, publishes: bool) -> Result<(Target, Runtimes), ApiError> {
@@ -295,6 +316,23 @@ fn fetch_plan(made: &Provisioned, content: &ContentArgs, engine: &EngineArgs) ->
 }
 
 impl Session {
+    /// Makes what the steps of a load test publish, and notes in the journal what their content items will be called.
+    pub(super) fn publishes(&mut self, load_test: &LoadTest, directory: &Path, run_id: &str) -> Result<(), Failure> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        let bundles = StepBundles::read(load_test, directory, &server.runtimes)?;
+        if bundles.is_empty() {
+            return Ok(());
+        }
+        // Room for the numbers of a scenario and of a series.
+        const NUMBERS: &str = "000-00000";
+        let longest = item_prefix(run_id, &format!("step-{NUMBERS}"));
+        let prefix = longest.strip_suffix(&format!("{NUMBERS}-")).unwrap_or(&longest).to_owned();
+        let address = server.client.server().to_string();
+        server.journal.intent(Kind::ContentPrefix, &prefix, run_id, &address).map_err(Failure::invalid)?;
+        self.ingredients.step_bundles = bundles.with_prefix(prefix);
+        Ok(())
+    }
+
     /// Gives the nodes of a summary the names that the server tells for their cookies, and returns those.
     pub(super) async fn name_nodes(&mut self, summary: &mut Summary) -> BTreeMap<String, String> {
         let Some(server) = &self.server else { return BTreeMap::new() };

@@ -8,87 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::LOCATION;
-use http::{HeaderMap, Method, Uri};
+use http::HeaderMap;
 
-use crate::outcome::{Ended, Phases};
-
-/// Index of a series (scenario and step) in the plan; figures are kept per series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SeriesId(pub u16);
-
-/// A request, complete but for what the connection adds (`host`, `content-length`, `cookie`).
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Method.
-    pub method: Method,
-    /// Path and query, as they go on the request line.
-    pub target: Uri,
-    /// Headers; one that holds a key is marked sensitive.
-    pub headers: HeaderMap,
-    /// The body: one buffer shared by all who send it, never copied per VU.
-    pub body: Bytes,
-}
-
-/// Which response counts as completed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Expect {
-    /// Accepted statuses; empty means 200..=399, as in k6.
-    pub statuses: Vec<u16>,
-    /// Text that the body must contain (bytes, compared exactly).
-    pub body_contains: Option<Bytes>,
-    /// Media type that the response must have, without parameters, in lower case.
-    pub content_type: Option<String>,
-    /// A redirect is completed whatever else is expected, because the program follows it.
-    pub follow: bool,
-}
-
-impl Expect {
-    /// Whether a response is a redirect that the program follows.
-    #[must_use]
-    pub fn is_followed(&self, status: u16, headers: &HeaderMap) -> bool {
-        self.follow && is_redirect(status) && headers.contains_key(LOCATION)
-    }
-}
-
-/// The statuses that send a client on to another place.
-#[must_use]
-pub fn is_redirect(status: u16) -> bool {
-    matches!(status, 301 | 302 | 303 | 307 | 308)
-}
-
-/// One exchange that a program asks for.
-#[derive(Debug, Clone)]
-pub struct Exchange {
-    /// Where it is counted.
-    pub series: SeriesId,
-    /// What is sent.
-    pub request: Request,
-    /// What counts as completed.
-    pub expect: Expect,
-    /// How many bytes of the body the program wants to see; 0: read and count it, keep nothing.
-    pub keep_body: usize,
-    /// Time-out of the whole exchange, connecting included.
-    pub timeout: Duration,
-}
-
-/// Most bytes of a body that are looked at by a check, however much a server sends.
-const MAX_CHECKED_BODY: usize = 1 << 20;
-
-impl Exchange {
-    /// How many bytes of the body are kept, for the program and for the check of the body.
-    #[must_use]
-    pub fn bytes_kept(&self) -> usize {
-        if self.expect.body_contains.is_some() { MAX_CHECKED_BODY.max(self.keep_body) } else { self.keep_body }
-    }
-
-    /// Whether the program sees the response's headers: when it wants the body, too. Building a map of them costs more
-    /// than the rest of a fetch, so one who wants headers alone asks for one byte of the body.
-    #[must_use]
-    pub fn keeps_headers(&self) -> bool {
-        self.keep_body > 0
-    }
-}
+pub use crate::http::request::{Exchange, Expect, Request, SeriesId, is_redirect};
+pub use crate::http::websocket::{Message, Opening};
+use crate::outcome::{Ended, ErrorKind, Phases};
 
 /// How an exchange ended, as told to the program that asked for it.
 #[derive(Debug)]
@@ -116,8 +40,40 @@ pub enum Action {
     Exchange(Rc<Exchange>),
     /// Call me again after this time.
     Wait(Duration),
+    /// Do this with the VU's WebSocket session and tell me what came of it ([`Program::heard`]).
+    Socket(SocketAsk),
     /// The iteration is over; `true`: it did what it was for.
     End(bool),
+}
+
+/// What a program wants of its VU's WebSocket session. There is one at a time.
+#[derive(Debug)]
+pub enum SocketAsk {
+    /// Open it.
+    Open(Rc<Opening>),
+    /// Send this, within this time.
+    Send(Message, Duration),
+    /// Give me the next message, if it comes within this time.
+    Receive(Duration),
+    /// Wait so long; messages that come meanwhile are kept for later, the last of them.
+    Listen(Duration),
+    /// Close it with this code, and wait so long for the answer.
+    Close(u16, Duration),
+    /// It has failed for this reason: end it.
+    Fail(ErrorKind),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It is done.
+    Done,
+    /// A message, and when it was read, since the start of the run.
+    Message(Bytes, Duration),
+    /// No message came in time.
+    Nothing,
+    /// The session is over for this reason, and is counted as failed.
+    Over(ErrorKind),
 }
 
 /// What a program notes beside its exchanges.
@@ -129,6 +85,10 @@ pub struct Notes {
     pub events: Vec<serde_json::Value>,
     /// Checks by name, and whether the response passed. The names are the plan's.
     pub checks: Vec<(Arc<str>, bool)>,
+    /// How long after what was sent before it an expected WebSocket message came.
+    pub expected: Vec<(SeriesId, Duration)>,
+    /// Publishes that were steps, and whether they succeeded.
+    pub published: Vec<bool>,
 }
 
 /// What a VU does, iteration after iteration.
@@ -136,6 +96,11 @@ pub trait Program {
     /// The next action. `last` is the outcome of the exchange asked for by the call before, `None` at the start of an
     /// iteration and after a wait. `now` is the time since the start of the run.
     fn next(&mut self, now: Duration, last: Option<Outcome<'_>>, notes: &mut Notes) -> Action;
+
+    /// The next action after what came of an [`Action::Socket`].
+    fn heard(&mut self, _now: Duration, _heard: Heard, _notes: &mut Notes) -> Action {
+        Action::End(false)
+    }
 
     /// The iteration was cut off by the hard stop: note what has to be cleaned up. No further exchange is possible.
     fn interrupted(&mut self, _now: Duration, _notes: &mut Notes) {}

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 
 use super::meter::Marks;
+use crate::connection_options::Coding;
 use crate::outcome::{ErrorKind, Phases};
 
 /// Outlives the exchange's future when that is cut off.
@@ -23,6 +24,12 @@ pub(super) struct Attempt {
     pub(super) sent: bool,
     pub(super) retried: bool,
     pub(super) connections: u64,
+    /// Of them those whose TLS handshake resumed an earlier one.
+    pub(super) resumed: u64,
+    /// Of them those that speak HTTP/2.
+    pub(super) http2: u64,
+    /// How the body is coded, where the request allowed it to be.
+    pub(super) coding: Option<Coding>,
     pub(super) bytes: (u64, u64),
     /// The counters of `marks` before this exchange.
     pub(super) bytes_before: (u64, u64),
@@ -44,6 +51,11 @@ impl Attempt {
         self.unstamped += marks.unstamped.get();
         // Two clocks: if the wall clock was set in between, no more than the whole of it was waiting.
         self.delay = marks.delay.get().map(|delay| delay.min(self.phases.duration()));
+    }
+
+    /// When the last bytes were read, where the marks say.
+    pub(super) fn last_read(&self) -> Option<Instant> {
+        self.marks.as_ref()?.last_read.get()
     }
 
     /// The phases, from the marks.

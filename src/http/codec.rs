@@ -45,6 +45,8 @@ pub struct Head<'h> {
     pub status: u16,
     /// Value of the first `Content-Type`; empty without one.
     pub content_type: &'h [u8],
+    /// Value of the first `Content-Encoding`; empty without one.
+    pub content_encoding: &'h [u8],
     /// Whether there is a `Set-Cookie`.
     pub sets_cookies: bool,
     /// The header fields in their order; names in the case in which they came. Empty where a [`Memo`] was given.
@@ -211,8 +213,13 @@ impl Parser {
     fn head_at_once<S: Sink>(&mut self, input: &[u8], sink: &mut S) -> Result<usize, Fault> {
         let known = sink.memo().and_then(|memo| memo.recall(input, self.to_head));
         if let Some(parsed) = known {
-            let (content_type, sets_cookies) = (&input[parsed.content_type.clone()], parsed.sets_cookies);
-            sink.head(&Head { status: parsed.status, content_type, sets_cookies, headers: &[] })?;
+            sink.head(&Head {
+                status: parsed.status,
+                content_type: &input[parsed.content_type.clone()],
+                content_encoding: &input[parsed.content_encoding.clone()],
+                sets_cookies: parsed.sets_cookies,
+                headers: &[],
+            })?;
             self.after_head(&parsed)?;
             return Ok(parsed.length);
         }
@@ -281,6 +288,8 @@ struct Parsed {
     keep_alive: bool,
     /// Where the value of the first `Content-Type` lies in it.
     content_type: Range<usize>,
+    /// The same of the first `Content-Encoding`.
+    content_encoding: Range<usize>,
     sets_cookies: bool,
 }
 
@@ -312,14 +321,14 @@ fn parse_head<S: Sink>(bytes: &[u8], to_head: bool, sink: &mut S) -> Result<Opti
     }
     let fields = Fields::of(response.headers, response.version == Some(1));
     let framing = framing(code, to_head, &fields)?;
-    let (content_type, sets_cookies) = (fields.content_type, fields.sets_cookies);
+    let Fields { content_type, content_encoding, sets_cookies, .. } = fields;
     if framing != Framing::Interim {
-        sink.head(&Head { status: code, content_type, sets_cookies, headers: response.headers })?;
+        sink.head(&Head { status: code, content_type, content_encoding, sets_cookies, headers: response.headers })?;
     }
     // After 101 the connection speaks another protocol.
     let keep_alive = fields.keep_alive && code != 101;
-    let content_type = place(content_type, bytes);
-    Ok(Some(Parsed { length, status: code, framing, keep_alive, content_type, sets_cookies }))
+    let (content_type, content_encoding) = (place(content_type, bytes), place(content_encoding, bytes));
+    Ok(Some(Parsed { length, status: code, framing, keep_alive, content_type, content_encoding, sets_cookies }))
 }
 
 /// Where a part lies in the whole; nowhere, if it is no part.

@@ -1,4 +1,4 @@
-//! The seam between a VU's client and the two engines that speak HTTP/1.1.
+//! The seam between a VU's client and those who speak HTTP: two engines for HTTP/1.1, one for HTTP/2.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,14 +8,23 @@ use tokio::time::Instant;
 
 use super::arrival::Arrival;
 use super::meter::Marks;
-use super::{hyper1, own};
+use super::{http2, hyper1, own};
 use crate::outcome::ErrorKind;
 use crate::plan::Http1Engine;
 
 /// A connection that was idle for longer than this is looked at before it is used: the server may have closed it.
 const LOOK_AFTER_IDLE: Duration = Duration::from_millis(5);
 
-/// What both engines keep of a connection.
+/// Who speaks on a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Engine {
+    /// HTTP/1.1.
+    Http1(Http1Engine),
+    /// HTTP/2: always hyper.
+    Http2,
+}
+
+/// What all engines keep of a connection.
 #[derive(Debug)]
 pub(super) struct Common {
     marks: Rc<Marks>,
@@ -29,21 +38,28 @@ pub(super) enum Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static
     Hyper { http: hyper1::Connection<S>, common: Common },
     /// Our own.
     Own { http: own::Connection<S>, common: Common },
+    /// HTTP/2.
+    Http2 { http: http2::Connection<S>, common: Common },
 }
 
 impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     /// Starts HTTP on a stream that was just opened.
-    pub(super) async fn open(engine: Http1Engine, stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
+    pub(super) async fn open(engine: Engine, stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
         let common = Common { marks: marks.clone(), idle_since: Instant::now() };
         Ok(match engine {
-            Http1Engine::Hyper => Connection::Hyper { http: hyper1::Connection::open(stream, marks).await?, common },
-            Http1Engine::Own => Connection::Own { http: own::Connection::open(stream, marks), common },
+            Engine::Http1(Http1Engine::Hyper) => {
+                Connection::Hyper { http: hyper1::Connection::open(stream, marks).await?, common }
+            }
+            Engine::Http1(Http1Engine::Own) => Connection::Own { http: own::Connection::open(stream, marks), common },
+            Engine::Http2 => Connection::Http2 { http: http2::Connection::open(stream, marks).await?, common },
         })
     }
 
     fn common(&self) -> &Common {
         match self {
-            Connection::Hyper { common, .. } | Connection::Own { common, .. } => common,
+            Connection::Hyper { common, .. } | Connection::Own { common, .. } | Connection::Http2 { common, .. } => {
+                common
+            }
         }
     }
 
@@ -67,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
             match self {
                 Connection::Hyper { http, .. } => http.look().await,
                 Connection::Own { http, .. } => http.look().await,
+                Connection::Http2 { http, .. } => http.look().await,
             }
         }
         self.is_open()
@@ -77,13 +94,16 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         match self {
             Connection::Hyper { http, .. } => http.is_open(),
             Connection::Own { http, .. } => http.is_open(),
+            Connection::Http2 { http, .. } => http.is_open(),
         }
     }
 
     /// From now on nothing is under way on it.
     pub(super) fn idle_from(&mut self, now: Instant) {
         match self {
-            Connection::Hyper { common, .. } | Connection::Own { common, .. } => common.idle_since = now,
+            Connection::Hyper { common, .. } | Connection::Own { common, .. } | Connection::Http2 { common, .. } => {
+                common.idle_since = now;
+            }
         }
     }
 }

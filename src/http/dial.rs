@@ -1,26 +1,29 @@
 //! Opening a connection: TCP, TLS over it, or whatever a test puts in its place.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::HandshakeKind;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::arrival::{Arrival, Arrived, StampsOn, Tcp};
+use super::resolve::{Resolver, System};
+use super::tls::{self, ALPN_HTTP2};
+use super::tunnel;
+use crate::connection_options::{ConnectionOptions, Credentials, Http2};
 use crate::outcome::ErrorKind;
-
-/// How long a looked-up name is used, as in k6 (`dns.ttl`).
-const NAME_TTL: Duration = Duration::from_secs(300);
 
 /// An open connection and what opening it took.
 #[derive(Debug)]
@@ -31,6 +34,18 @@ pub struct Dialled<S> {
     pub connecting: Duration,
     /// TLS handshake; zero without TLS.
     pub tls_handshaking: Duration,
+    /// The handshake resumed an earlier one.
+    pub resumed: bool,
+    /// HTTP/2 is spoken on it.
+    pub http2: bool,
+}
+
+impl<S> Dialled<S> {
+    /// A stream that took no time to open, and speaks HTTP/1.1: in memory.
+    pub fn at_once(stream: S) -> Dialled<S> {
+        let none = Duration::ZERO;
+        Dialled { stream, connecting: none, tls_handshaking: none, resumed: false, http2: false }
+    }
 }
 
 /// A connection that could not be opened.
@@ -47,33 +62,77 @@ pub trait Dial: 'static {
     /// What it opens.
     type Stream: AsyncRead + AsyncWrite + Arrival + Unpin + 'static;
 
-    /// Opens one connection.
-    fn dial(&self) -> impl Future<Output = Result<Dialled<Self::Stream>, DialFault>>;
+    /// Opens one connection, for VU number `vu` (from 0).
+    fn dial(&self, vu: u32) -> impl Future<Output = Result<Dialled<Self::Stream>, DialFault>>;
+
+    /// Opens one that another protocol takes over after an HTTP/1.1 request: never HTTP/2, and where there is a proxy
+    /// always through a tunnel (RFC 6455 §4.1).
+    fn dial_upgrade(&self, vu: u32) -> impl Future<Output = Result<Dialled<Self::Stream>, DialFault>> {
+        self.dial(vu)
+    }
 }
 
-/// TCP or TLS to one host.
+/// TCP or TLS to one host, directly or through a proxy.
 pub struct NetDial {
-    host: String,
-    port: u16,
+    resolver: Resolver<System>,
     tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
-    resolved: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
+    /// The TLS of each VU, where sessions are resumed; of its upgrades, where those need another one.
+    own_tls: RefCell<HashMap<(u32, bool), Arc<rustls::ClientConfig>>>,
+    /// TLS that offers HTTP/1.1 only, once it was needed.
+    upgrade_tls: OnceCell<Arc<rustls::ClientConfig>>,
+    options: ConnectionOptions,
+    /// What asks the proxy for a tunnel.
+    tunnel: Option<Vec<u8>>,
+    /// Plain http goes to the proxy itself: only what is upgraded has a tunnel.
+    tunnels_upgrades_only: bool,
     /// Whether the kernel is asked when bytes arrived.
     stamps: Option<StampsOn>,
 }
 
 impl NetDial {
-    /// Plain TCP to `host:port`, or TLS where `tls` says how a certificate is verified.
+    /// Plain TCP to `host:port`, or TLS where `tls` says how a certificate is verified; all else as by default.
     ///
     /// # Errors
     /// Where the host cannot be named in a certificate.
     pub fn new(host: &str, port: u16, tls: Option<Arc<rustls::ClientConfig>>) -> Result<NetDial, DialFault> {
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let named = |config| match ServerName::try_from(host.clone()) {
+        NetDial::with_options((host, port), tls, &ConnectionOptions::default(), None, 0)
+    }
+
+    /// To a host (in brackets, where it is an IPv6 address) and port, as `options` say. `credentials` are those at the
+    /// proxy, `seed` that of chosen addresses.
+    ///
+    /// # Errors
+    /// Where the host cannot be named in a certificate.
+    pub fn with_options(
+        (host, port): (&str, u16),
+        tls: Option<Arc<rustls::ClientConfig>>,
+        options: &ConnectionOptions,
+        credentials: Option<&Credentials>,
+        seed: u64,
+    ) -> Result<NetDial, DialFault> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let named = |config| match ServerName::try_from(bare.to_owned()) {
             Ok(name) => Ok((config, name)),
             Err(e) => Err(DialFault { kind: ErrorKind::TlsHostname, detail: e.to_string() }),
         };
         let tls = tls.map(named).transpose()?;
-        Ok(NetDial { host, port, tls, resolved: RefCell::new(None), stamps: None })
+        let (to, tunnel) = match &options.proxy {
+            None => ((bare, port), None),
+            Some(proxy) => {
+                let tunnel = tunnel::request(host, port, credentials);
+                ((proxy.host.as_str(), proxy.port), Some(tunnel))
+            }
+        };
+        Ok(NetDial {
+            resolver: Resolver::new(to.0, to.1, options, seed, System),
+            tunnels_upgrades_only: tls.is_none(),
+            tls,
+            own_tls: RefCell::default(),
+            upgrade_tls: OnceCell::new(),
+            options: options.clone(),
+            tunnel,
+            stamps: None,
+        })
     }
 
     /// Asks the kernel when the bytes that are read arrived. To be called some time before the first connection.
@@ -83,21 +142,74 @@ impl NetDial {
         self
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, DialFault> {
-        if let Some((at, known)) = self.resolved.borrow().as_ref()
-            && at.elapsed() < NAME_TTL
-        {
-            return Ok(known.clone());
+    /// TCP to one of the addresses, from the VU's own local one where there are any.
+    async fn connect(&self, addresses: &[SocketAddr], source: Option<IpAddr>) -> Result<TcpStream, DialFault> {
+        let mut last = io::Error::other("no address");
+        for address in addresses {
+            match connect_from(*address, source).await {
+                Ok(stream) => return Ok(stream),
+                Err(e) => last = e,
+            }
         }
-        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
-        let found: Vec<SocketAddr> = found.map_err(|e| fault(ErrorKind::Dns, &e))?.collect();
-        if found.is_empty() {
-            return Err(DialFault { kind: ErrorKind::Dns, detail: "no address".to_owned() });
+        self.resolver.forget();
+        Err(fault(connect_kind(&last), &last))
+    }
+
+    /// How a VU speaks TLS.
+    fn tls_of(&self, config: &Arc<rustls::ClientConfig>, vu: u32, upgrade: bool) -> Arc<rustls::ClientConfig> {
+        let upgrade = upgrade && config.alpn_protocols.iter().any(|name| name == ALPN_HTTP2);
+        let config = if upgrade { self.upgrade_tls.get_or_init(|| tls::only_http1(config)) } else { config };
+        if !self.options.tls_resumption {
+            return config.clone();
         }
-        *self.resolved.borrow_mut() = Some((Instant::now(), found.clone()));
-        Ok(found)
+        self.own_tls.borrow_mut().entry((vu, upgrade)).or_insert_with(|| tls::resuming(config)).clone()
+    }
+
+    async fn open(&self, vu: u32, upgrade: bool) -> Result<Dialled<NetStream>, DialFault> {
+        let source = self.options.local_ips.of(vu);
+        let addresses = self.resolver.choose(source).await?;
+        let began = Instant::now();
+        let stream = self.connect(&addresses, source).await?;
+        // Small requests must not wait for the peer's delayed ACK.
+        let _ = stream.set_nodelay(true);
+        let connecting = began.elapsed();
+        let mut stream = Tcp::new(stream, self.stamps.is_some());
+        if let Some(request) = self.tunnel.as_ref().filter(|_| upgrade || !self.tunnels_upgrades_only) {
+            tunnel::open(&mut stream, request).await?;
+        }
+        let known = self.options.http2 == Http2::PriorKnowledge && !upgrade;
+        let Some((config, name)) = &self.tls else {
+            let dialled = Dialled::at_once(NetStream::Plain(stream));
+            return Ok(Dialled { connecting, http2: known, ..dialled });
+        };
+        let began = Instant::now();
+        let stream = TlsConnector::from(self.tls_of(config, vu, upgrade)).connect(name.clone(), stream).await;
+        let stream = stream.map_err(|e| fault(tls_kind(&e), &e))?;
+        let session = stream.get_ref().1;
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let http2 = known || session.alpn_protocol() == Some(ALPN_HTTP2);
+        let stream = NetStream::Tls(Box::new(stream));
+        Ok(Dialled { stream, connecting, tls_handshaking: began.elapsed(), resumed, http2 })
     }
 }
+
+async fn connect_from(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    late_port(&socket);
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
+}
+
+/// Lets the kernel choose the port when it knows where the connection goes: ports are then shared between servers.
+#[cfg(target_os = "linux")]
+fn late_port(socket: &TcpSocket) {
+    // Without it there are fewer ports, and nothing else.
+    let _ = nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn late_port(_socket: &TcpSocket) {}
 
 fn fault(kind: ErrorKind, error: &io::Error) -> DialFault {
     DialFault { kind, detail: error.to_string() }
@@ -136,36 +248,12 @@ fn tls_kind(error: &io::Error) -> ErrorKind {
 impl Dial for NetDial {
     type Stream = NetStream;
 
-    async fn dial(&self) -> Result<Dialled<NetStream>, DialFault> {
-        let addresses = self.addresses().await?;
-        let began = Instant::now();
-        let mut last = None;
-        let mut connected = None;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    connected = Some(stream);
-                    break;
-                }
-                Err(e) => last = Some(e),
-            }
-        }
-        let Some(stream) = connected else {
-            *self.resolved.borrow_mut() = None;
-            let error = last.unwrap_or_else(|| io::Error::other("no address"));
-            return Err(fault(connect_kind(&error), &error));
-        };
-        // Small requests must not wait for the peer's delayed ACK.
-        let _ = stream.set_nodelay(true);
-        let connecting = began.elapsed();
-        let stream = Tcp::new(stream, self.stamps.is_some());
-        let Some((config, name)) = &self.tls else {
-            return Ok(Dialled { stream: NetStream::Plain(stream), connecting, tls_handshaking: Duration::ZERO });
-        };
-        let began = Instant::now();
-        let stream = TlsConnector::from(config.clone()).connect(name.clone(), stream).await;
-        let stream = stream.map_err(|e| fault(tls_kind(&e), &e))?;
-        Ok(Dialled { stream: NetStream::Tls(Box::new(stream)), connecting, tls_handshaking: began.elapsed() })
+    async fn dial(&self, vu: u32) -> Result<Dialled<NetStream>, DialFault> {
+        self.open(vu, false).await
+    }
+
+    async fn dial_upgrade(&self, vu: u32) -> Result<Dialled<NetStream>, DialFault> {
+        self.open(vu, true).await
     }
 }
 

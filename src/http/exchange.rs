@@ -4,19 +4,25 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderValue, Uri};
 use tokio::time::Instant;
 use url::Url;
 
 use super::attempt::{Attempt, SendFault};
-use super::connection::Connection;
+use super::connection::{Connection, Engine};
 use super::cookies::Jar;
+use super::decode;
 use super::dial::Dial;
 use super::guard::{Cancel, Guard};
+use super::http2;
 use super::hyper1::Template;
 use super::meter::Marks;
 use super::own::EncodedHead;
-use crate::engine::program::{Exchange, Expect};
+use super::request::{Exchange, Expect};
+use super::tunnel::proxy_authorization;
+use super::websocket::Socket;
+use crate::connection_options::{ConnectionOptions, Credentials, Reuse};
 use crate::outcome::{Ended, ErrorKind, Phases};
 use crate::plan::Http1Engine;
 
@@ -25,25 +31,88 @@ use crate::plan::Http1Engine;
 pub struct ClientConfig {
     /// Scheme, host and port: the only place that is talked to.
     pub origin: Url,
-    /// The `Host` header.
-    pub host: HeaderValue,
     /// Who speaks HTTP/1.1.
     pub http1: Http1Engine,
+    /// What is added to the head of every request.
+    pub head: HeadParts,
+}
+
+/// What a connection adds to the head of every request.
+#[derive(Debug, Clone)]
+pub struct HeadParts {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// Host, and port where it is not the scheme's own.
+    pub authority: Authority,
+    /// The `Host` header: the authority.
+    pub host: HeaderValue,
+    /// Each connection is for one request: `Connection: close`.
+    pub close: bool,
+    /// Requests name the whole URL, as a proxy wants it that is asked for plain http (RFC 9112 §3.2.2).
+    pub absolute: bool,
+    /// Who one is at such a proxy. Marked sensitive.
+    pub proxy_authorization: Option<HeaderValue>,
+}
+
+impl HeadParts {
+    /// The whole URL of what stands on a request line.
+    pub(super) fn whole(&self, target: &Uri) -> Uri {
+        let mut parts = target.clone().into_parts();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        // Cannot fail: scheme, authority and path are all there.
+        Uri::from_parts(parts).unwrap_or_else(|_e| target.clone())
+    }
+}
+
+impl ClientConfig {
+    /// For one origin, without a proxy, connections kept.
+    ///
+    /// # Errors
+    /// Where the origin has no host that can stand in a request.
+    pub fn new(origin: Url, http1: Http1Engine) -> Result<ClientConfig, http::Error> {
+        let host = origin.host_str().unwrap_or_default();
+        let authority = origin.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        let head = HeadParts {
+            scheme: Scheme::try_from(origin.scheme())?,
+            host: HeaderValue::from_str(&authority)?,
+            authority: Authority::try_from(authority)?,
+            close: false,
+            absolute: false,
+            proxy_authorization: None,
+        };
+        Ok(ClientConfig { origin, http1, head })
+    }
+
+    /// With connections that are kept, or not, and with or without a proxy, as the options say.
+    #[must_use]
+    pub fn with_options(mut self, options: &ConnectionOptions, credentials: Option<&Credentials>) -> ClientConfig {
+        self.head.close = options.reuse == Reuse::Never;
+        // To https there is a tunnel, and the proxy sees no request.
+        self.head.absolute = options.proxy.is_some() && self.head.scheme == Scheme::HTTP;
+        if self.head.absolute {
+            self.head.proxy_authorization = credentials.map(proxy_authorization);
+        }
+        self
+    }
 }
 
 /// The HTTP client of one VU: one keep-alive connection and one cookie jar.
 #[derive(Debug)]
 pub struct Client<D: Dial> {
-    dial: Rc<D>,
-    config: Rc<ClientConfig>,
+    pub(super) dial: Rc<D>,
+    pub(super) config: Rc<ClientConfig>,
     connection: Option<Connection<D::Stream>>,
     /// An exchange has begun on the connection and is not over: whatever cuts it off, the connection is spoilt.
     under_way: bool,
-    jar: Jar,
+    pub(super) jar: Jar,
+    /// The WebSocket session that is open, on a connection of its own.
+    pub(super) socket: Option<Box<Socket<D::Stream>>>,
     /// What the engines keep of the last request, because the next one is mostly the same.
     encoded: EncodedHead,
     template: Template,
     body: Vec<u8>,
+    pub(super) vu: u32,
 }
 
 /// How an exchange went.
@@ -65,6 +134,10 @@ pub struct Exchanged {
     pub retried: bool,
     /// Connections opened for it.
     pub connections: u64,
+    /// Of them those whose TLS handshake resumed an earlier one.
+    pub resumed: u64,
+    /// Of them those that speak HTTP/2.
+    pub http2: u64,
     /// Bytes written and read.
     pub bytes: (u64, u64),
     /// How long the end of the response waited in this machine before we read it, where the kernel told.
@@ -82,10 +155,24 @@ impl<D: Dial> Client<D> {
             connection: None,
             under_way: false,
             jar: Jar::default(),
+            socket: None,
             encoded: EncodedHead::default(),
             template: Template::default(),
             body: Vec::new(),
+            vu: 0,
         }
+    }
+
+    /// That of VU number `vu` (from 0): its source address and its TLS sessions are its own.
+    #[must_use]
+    pub fn for_vu(mut self, vu: u32) -> Client<D> {
+        self.vu = vu;
+        self
+    }
+
+    /// Closes the connection: the next exchange opens another one.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
     }
 
     /// Makes one exchange. Never longer than its time-out, or the hard stop.
@@ -98,10 +185,12 @@ impl<D: Dial> Client<D> {
             let attempts = pin!(self.attempts(exchange, &mut attempt, started));
             guard.wait(deadline, attempts).await
         };
-        let finished = Instant::now();
+        // A response is over with the last read of it; what we make of it is no time of the server's.
+        let finished = if ended == Ok(Ok(())) { attempt.last_read() } else { None }.unwrap_or_else(Instant::now);
         self.rest(finished);
         attempt.times(finished);
         attempt.settle();
+        self.decode(exchange, &attempt);
         let ended = match ended {
             Ok(Ok(())) => self.check(&exchange.expect, &attempt),
             Ok(Err(kind)) => Ended::Failed(kind),
@@ -126,6 +215,8 @@ impl<D: Dial> Client<D> {
             sent: attempt.sent,
             retried: attempt.retried,
             connections: attempt.connections,
+            resumed: attempt.resumed,
+            http2: attempt.http2,
             bytes: attempt.bytes,
             delay: attempt.delay,
             unstamped: attempt.unstamped,
@@ -190,7 +281,7 @@ impl<D: Dial> Client<D> {
     fn rest(&mut self, now: Instant) {
         let spoilt = std::mem::take(&mut self.under_way);
         match &mut self.connection {
-            Some(connection) if !spoilt && connection.is_open() => connection.idle_from(now),
+            Some(connection) if !spoilt && !self.config.head.close && connection.is_open() => connection.idle_from(now),
             connection => *connection = None,
         }
     }
@@ -200,26 +291,40 @@ impl<D: Dial> Client<D> {
         match &mut self.connection {
             None => Err(SendFault::of(ErrorKind::Closed)),
             Some(Connection::Hyper { http, .. }) => {
-                self.template.prepare(x, &self.config.host, cookie);
+                self.template.prepare(x, &self.config.head, cookie);
                 http.send(&mut self.template, x, attempt, &mut self.body).await
             }
             Some(Connection::Own { http, .. }) => {
-                self.encoded.encode(x, &self.config.host, cookie);
+                self.encoded.encode(x, &self.config.head, cookie);
                 http.send(&self.encoded, x, attempt, &mut self.body).await
             }
+            Some(Connection::Http2 { http, .. }) => {
+                let request = http2::request(x, &self.config.head, cookie);
+                http.send(request, x, attempt, &mut self.body).await
+            }
+        }
+    }
+
+    /// Undoes the coding of a body that somebody wants to look at. After the request is over: no time of it.
+    fn decode(&mut self, x: &Exchange, attempt: &Attempt) {
+        if let Some(coding) = attempt.coding.filter(|_| x.bytes_kept() > 0 && !self.body.is_empty()) {
+            self.body = decode::decoded(coding, &self.body, x.bytes_kept());
         }
     }
 
     async fn open(&mut self, attempt: &mut Attempt) -> Result<Connection<D::Stream>, ErrorKind> {
         let began = Instant::now();
-        let dialled = self.dial.dial().await.map_err(|fault| {
+        let dialled = self.dial.dial(self.vu).await.map_err(|fault| {
             tracing::debug!(kind = %fault.kind, detail = fault.detail, "cannot connect");
             fault.kind
         })?;
         attempt.connections += 1;
         attempt.phases.connecting += dialled.connecting;
         attempt.phases.tls_handshaking += dialled.tls_handshaking;
-        let connection = Connection::open(self.config.http1, dialled.stream, Rc::new(Marks::default())).await?;
+        attempt.resumed += u64::from(dialled.resumed);
+        attempt.http2 += u64::from(dialled.http2);
+        let engine = if dialled.http2 { Engine::Http2 } else { Engine::Http1(self.config.http1) };
+        let connection = Connection::open(engine, dialled.stream, Rc::new(Marks::default())).await?;
         attempt.phases.blocked += began.elapsed();
         Ok(connection)
     }

@@ -11,15 +11,17 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, PROXY_AUTHORIZATION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
 use super::codec::{Fault, Head, Memo, Parser, Sink};
+use super::exchange::HeadParts;
 use super::meter::{Marks, Metered};
-use crate::engine::program::{Exchange, Request};
+use super::request::{Exchange, Request};
+use crate::connection_options::Coding;
 use crate::outcome::ErrorKind;
 
 /// Size of a thread's read buffer: most responses come in one read.
@@ -48,20 +50,23 @@ pub(super) struct EncodedHead {
     exchange: Option<Rc<Exchange>>,
     cookie: Option<HeaderValue>,
     bytes: Vec<u8>,
-    /// The request itself asks for the connection to be closed.
+    /// The connection is asked to be closed.
     close: bool,
+    /// The response may be coded.
+    coded: bool,
 }
 
 impl EncodedHead {
     /// Encodes a request's head, unless it is the one that was encoded last.
-    pub(super) fn encode(&mut self, exchange: &Rc<Exchange>, host: &HeaderValue, cookie: Option<HeaderValue>) {
+    pub(super) fn encode(&mut self, exchange: &Rc<Exchange>, parts: &HeadParts, cookie: Option<HeaderValue>) {
         let same = self.exchange.as_ref().is_some_and(|last| Rc::ptr_eq(last, exchange));
         if same && self.cookie == cookie {
             return;
         }
         self.bytes.clear();
-        self.close = has_close(&exchange.request.headers);
-        write_head(&mut self.bytes, &exchange.request, host, cookie.as_ref());
+        self.close = parts.close || has_close(&exchange.request.headers);
+        self.coded = exchange.request.headers.contains_key(ACCEPT_ENCODING);
+        write_head(&mut self.bytes, &exchange.request, parts, cookie.as_ref());
         self.exchange = Some(exchange.clone());
         self.cookie = cookie;
     }
@@ -73,10 +78,22 @@ fn has_close(headers: &HeaderMap) -> bool {
 }
 
 /// Writes what hyper would write: the request's headers in their order, then what the connection adds.
-fn write_head(bytes: &mut Vec<u8>, request: &Request, host: &HeaderValue, cookie: Option<&HeaderValue>) {
+fn write_head(bytes: &mut Vec<u8>, request: &Request, parts: &HeadParts, cookie: Option<&HeaderValue>) {
     // Writing to memory cannot fail.
-    let _ = write!(bytes, "{} {} HTTP/1.1\r\n", request.method, request.target);
-    let mut ours = [(HOST, Some(host)), (COOKIE, cookie)];
+    let _ = write!(bytes, "{} ", request.method);
+    if parts.absolute {
+        let _ = write!(bytes, "{}://{}", parts.scheme, parts.authority);
+    }
+    let _ = write!(bytes, "{} HTTP/1.1\r\n", request.target);
+    let close = HeaderValue::from_static("close");
+    let given = [
+        (HOST, Some(&parts.host)),
+        (COOKIE, cookie),
+        (CONNECTION, parts.close.then_some(&close)),
+        (PROXY_AUTHORIZATION, parts.proxy_authorization.as_ref()),
+    ];
+    // What is left to write of them: each goes where the request has its like, or to the end.
+    let mut ours = given.clone();
     let has_body = !request.body.is_empty();
     let mut line = |name: &HeaderName, value: &HeaderValue| {
         for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -88,13 +105,12 @@ fn write_head(bytes: &mut Vec<u8>, request: &Request, host: &HeaderValue, cookie
         if has_body && (name == CONTENT_LENGTH || name == TRANSFER_ENCODING) {
             continue;
         }
-        match ours.iter_mut().find(|(own, value)| own == name && value.is_some()) {
-            Some((_, value)) => {
-                if let Some(value) = value.take() {
+        match given.iter().position(|(own, value)| own == name && value.is_some()) {
+            Some(at) => {
+                if let Some(value) = ours[at].1.take() {
                     line(name, value);
                 }
             }
-            None if name == HOST || (name == COOKIE && cookie.is_some()) => {}
             None => line(name, value),
         }
     }
@@ -166,7 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin> Connection<S> {
         self.parser.start(x.request.method == Method::HEAD);
         let mut sending =
             Sending { head: &encoded.bytes, body: &x.request.body, written: 0, flushed: false, fault: None };
-        let keep = x.bytes_kept();
+        let (keep, coded) = (x.bytes_kept(), encoded.coded);
         let received = poll_fn(|cx| {
             if !sending.is_over()
                 && let Poll::Ready(Err(e)) = self.poll_write(cx, &mut sending)
@@ -174,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin> Connection<S> {
                 sending.fault = Some(io_kind(&e));
             }
             READS.with_borrow_mut(|Reads { buffer, memo }| {
-                let mut taker = Taker { x, attempt, kept, keep, memo };
+                let mut taker = Taker { x, attempt, kept, keep, coded, memo };
                 self.poll_response(cx, buffer, &mut taker)
             })
         })
@@ -255,6 +271,8 @@ struct Taker<'a> {
     attempt: &'a mut Attempt,
     kept: &'a mut Vec<u8>,
     keep: usize,
+    /// Whether the request allowed the body to be coded.
+    coded: bool,
     memo: &'a mut Memo,
 }
 
@@ -262,6 +280,9 @@ impl Sink for Taker<'_> {
     fn head(&mut self, head: &Head<'_>) -> Result<(), Fault> {
         if let Some(expected) = &self.x.expect.content_type {
             self.attempt.media_type = is_media_type(head.content_type, expected);
+        }
+        if self.coded {
+            self.attempt.coding = Coding::of(head.content_encoding);
         }
         if self.x.keeps_headers() || head.sets_cookies {
             self.attempt.headers = Some(header_map(head)?);

@@ -1,13 +1,22 @@
-//! How a server's certificate is verified on the load path.
+//! How TLS is spoken on the load path: whom to trust, which versions, which protocols are offered, what is resumed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::connection_options::{ConnectionOptions, Http2, TlsVersion};
+
+/// What HTTP/2 is called in a TLS handshake (RFC 9113 §3.2).
+pub const ALPN_HTTP2: &[u8] = b"h2";
+/// Sessions that a VU keeps: it talks to one server.
+const SESSIONS: usize = 1;
 
 /// A configuration that cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,20 +68,52 @@ impl ExtraRoots {
     }
 }
 
-/// TLS 1.2 and 1.3 for HTTP/1.1, trusting the system's authorities and those of `extra`, or, with `insecure`, anyone.
+/// TLS as `options` want it, trusting the system's authorities and those of `extra`, or, with `insecure`, anyone.
+///
+/// Resumes nothing: sessions that all VUs share would make one client of them. See [`resuming`].
 ///
 /// # Errors
 /// Where `extra` cannot be read or nobody is trusted.
-pub fn config(insecure: bool, extra: Option<&ExtraRoots>) -> Result<Arc<ClientConfig>, TlsFault> {
+pub fn config(
+    insecure: bool,
+    extra: Option<&ExtraRoots>,
+    options: &ConnectionOptions,
+) -> Result<Arc<ClientConfig>, TlsFault> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let versions: &[&rustls::SupportedProtocolVersion] = match options.tls_version {
+        TlsVersion::Any => &[&TLS13, &TLS12],
+        TlsVersion::Tls12 => &[&TLS12],
+        TlsVersion::Tls13 => &[&TLS13],
+    };
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions)?;
     let mut config = if insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))).with_no_client_auth()
     } else {
         builder.with_root_certificates(roots(extra)?).with_no_client_auth()
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let protocols: &[&[u8]] = match options.http2 {
+        Http2::Auto => &[ALPN_HTTP2, b"http/1.1"],
+        Http2::Off => &[b"http/1.1"],
+        Http2::PriorKnowledge => &[ALPN_HTTP2],
+    };
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// The same TLS for one VU that resumes its own sessions, as a browser does.
+#[must_use]
+pub fn resuming(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Arc::new(config)
+}
+
+/// The same TLS for what only HTTP/1.1 can begin.
+pub(super) fn only_http1(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
 }
 
 fn roots(extra: Option<&ExtraRoots>) -> Result<RootCertStore, TlsFault> {

@@ -1,6 +1,7 @@
 //! One call of the API and everything about it that is the same for all: the key, redirects, retries, counts, and what
 //! its failure is called.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -16,6 +17,7 @@ use url::Url;
 use super::address::ServerAddress;
 use super::error::{ApiError, presentable};
 use super::types::ErrorBody;
+use crate::connection_options::{Hosts, Proxy};
 use crate::secret::ApiKey;
 
 /// How often a call that is safe to repeat is sent at most.
@@ -51,13 +53,58 @@ pub struct ClientConfig {
     pub timeout: Duration,
     /// Send the key over plain http to another machine.
     pub allow_http: bool,
+    /// How the server is reached.
+    pub route: Route,
+}
+
+/// How the server is reached, where it is not simply by its name: the same as on the load path.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    /// Names whose addresses are given.
+    pub hosts: Hosts,
+    /// The proxy to go through. What the environment says of one is not looked at here.
+    pub proxy: Option<Proxy>,
+    /// The address of this machine that connections come from.
+    pub local: Option<IpAddr>,
+}
+
+impl Route {
+    fn apply(&self, server: &Url, builder: reqwest::ClientBuilder) -> Result<reqwest::ClientBuilder, reqwest::Error> {
+        let mut builder = builder.no_proxy().local_address(self.local);
+        let to = self.proxy.as_ref().map(|proxy| (proxy.address.host.as_str(), proxy.address.port));
+        let to = to.or(server.host_str().zip(server.port_or_known_default()));
+        if let Some((host, port)) = to
+            && let Some(address) = self.hosts.get(host, port)
+        {
+            builder = builder.resolve(host, address);
+        }
+        if let Some(proxy) = &self.proxy {
+            let mut through = reqwest::Proxy::all(proxy.address.to_string())?;
+            if let Some(credentials) = &proxy.credentials
+                && let Ok(mut header) = HeaderValue::from_str(credentials.header())
+            {
+                header.set_sensitive(true);
+                through = through.custom_http_auth(header);
+            }
+            builder = builder.proxy(through);
+        }
+        Ok(builder)
+    }
 }
 
 impl ClientConfig {
     /// The usual configuration: certificates verified, 60 s, no key over plain http.
     #[must_use]
     pub fn new(server: ServerAddress, key: Option<ApiKey>) -> ClientConfig {
-        ClientConfig { server, key, cacert: None, insecure: false, timeout: Duration::from_secs(60), allow_http: false }
+        ClientConfig {
+            server,
+            key,
+            cacert: None,
+            insecure: false,
+            timeout: Duration::from_secs(60),
+            allow_http: false,
+            route: Route::default(),
+        }
     }
 }
 
@@ -199,15 +246,15 @@ impl Transport {
             .connect_timeout(config.timeout)
             // Both would send requests that nobody counts.
             .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy();
+            .retry(reqwest::retry::never());
+        let unusable =
+            |error: &reqwest::Error| ApiError::Tls { server: config.server.to_string(), detail: causes(error) };
+        builder = config.route.apply(config.server.url(), builder).map_err(|error| unusable(&error))?;
         if !config.server.is_plain() {
             builder = builder.tls_certs_only(authorities(config.cacert.as_ref())?);
             builder = builder.tls_danger_accept_invalid_certs(config.insecure);
         }
-        let http = builder
-            .build()
-            .map_err(|error| ApiError::Tls { server: config.server.to_string(), detail: causes(&error) })?;
+        let http = builder.build().map_err(|error| unusable(&error))?;
         Ok(Transport { config, http, counts: Arc::default() })
     }
 

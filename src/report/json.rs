@@ -3,12 +3,14 @@
 //! Stable from the first release: fields are added, never renamed or removed. `schemas/` has their JSON Schemas, and a
 //! test holds real output against them. A figure without data is `null`, never zero.
 
+mod capacity;
 mod latency;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use capacity::{CapacityDocument, capacity};
 pub use latency::LatencyDocument;
 use serde::Serialize;
 
@@ -18,22 +20,26 @@ use crate::histogram::Latency;
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
 use crate::stats::Interval;
-use crate::summary::{Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
+use crate::summary::{Connections, Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
 use crate::threshold::Verdict;
 use crate::window::Counts;
 use steps::{CheckDocument, SeriesDocument};
 
+mod control;
 mod generator;
 mod open;
+mod sockets;
 
+pub use control::ControlDocument;
 pub use generator::GeneratorDocument;
 pub use open::OpenDocument;
+pub use sockets::SocketDocument;
 
 /// Version of both documents.
 pub const SCHEMA: u32 = 1;
 
 /// What was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct TargetDocument {
     /// The server, or the URL.
     pub url: String,
@@ -46,7 +52,9 @@ pub struct TargetDocument {
 }
 
 impl TargetDocument {
-    fn of(target: &Target) -> TargetDocument {
+    /// Of a run's target.
+    #[must_use]
+    pub fn of(target: &Target) -> TargetDocument {
         TargetDocument {
             url: target.url.to_string(),
             sandbox: target.sandbox,
@@ -111,12 +119,20 @@ pub struct LoadDocument {
     pub steps: Vec<SeriesDocument>,
     /// Every check, in the measured part.
     pub checks: Vec<CheckDocument>,
+    /// WebSocket sessions; `null` without any.
+    pub websocket: Option<SocketDocument>,
     /// The run directory.
     pub run_dir: String,
     /// The open model; `null` where no scenario is open: a closed model has no response time.
     pub open_model: Option<OpenDocument>,
     /// What became of the thresholds.
     pub thresholds: Vec<Verdict>,
+    /// What people did to the run while it was on, in the terminal or through the REST endpoint.
+    pub control: Vec<ControlDocument>,
+    /// Time that lay in pauses, in whole seconds of which no figure is made.
+    pub paused_s: f64,
+    /// The connections of the whole run.
+    pub connections: Connections,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
 }
@@ -282,9 +298,13 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         nodes: figures.nodes.clone(),
         steps: steps::steps(summary),
         checks: steps::checks(summary),
+        websocket: figures.sockets.as_deref().map(SocketDocument::of),
         run_dir: run_dir.display().to_string(),
         open_model: OpenDocument::of(summary),
         thresholds: summary.thresholds.clone(),
+        control: control::events(summary),
+        paused_s: summary.paused_ns as f64 / 1e9,
+        connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
     }
 }
@@ -320,6 +340,8 @@ pub struct RampDocument {
     pub requests: Requests,
     /// The generator's own health over the whole search.
     pub generator: GeneratorDocument,
+    /// What people did to the ramp while it was on, in the terminal or through the REST endpoint.
+    pub control: Vec<ControlDocument>,
     /// The load test that followed with `--then-load`.
     pub load: Option<LoadDocument>,
     /// What we made on the server and could not remove.
@@ -429,6 +451,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         target: TargetDocument::of(&summary.plan.target),
         requests: requests(summary),
         generator: GeneratorDocument::of(&summary.generator, invalid),
+        control: control::events(summary),
         load,
         left_behind: summary.left_behind.clone(),
     }

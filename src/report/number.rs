@@ -12,6 +12,13 @@ pub fn significant(value: f64) -> String {
     }
 }
 
+/// [`significant`] without zeros that say nothing, for what was asked and not measured: `10`, `2.5`.
+#[must_use]
+pub fn short(value: f64) -> String {
+    let text = significant(value);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
 /// A value and the half-width of its interval, in two digits or as fine as the value says anything: `400 ± 3.3`.
 #[must_use]
 pub fn plus_minus(value: f64, half_width: f64) -> String {

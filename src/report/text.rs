@@ -1,10 +1,15 @@
 //! The result as people read it in a terminal: the verdict first, one screen, units said.
 
+mod capacity;
+mod connections;
+mod control;
 mod load;
 mod model;
 mod ramp;
+mod sockets;
 mod steps;
 
+pub use capacity::capacity;
 pub use load::load;
 pub use ramp::ramp;
 
@@ -74,7 +79,7 @@ fn ends_in_digit(word: &str) -> bool {
 }
 
 /// The first line of every result: what it is a result of.
-pub(super) fn what(target: &Target) -> String {
+pub(crate) fn what(target: &Target) -> String {
     if target.sandbox {
         let profile = target.sandbox_profile.as_deref().unwrap_or("own");
         return format!("SANDBOX ({profile}), not Posit Connect: a stand-in with a known capacity");

@@ -19,12 +19,22 @@ pub fn failure_rate_upper_95(failed: u64, requests: u64) -> f64 {
 /// Two-sided 95 % Clopper–Pearson interval for a failure rate, as (low, high).
 #[must_use]
 pub fn failure_rate_interval_95(failed: u64, requests: u64) -> (f64, f64) {
+    interval(failed, requests, 0.025)
+}
+
+/// Two-sided 90 % Clopper–Pearson interval, as (low, high): each end is that of a one-sided 95 % interval.
+#[must_use]
+pub fn failure_rate_interval_90(failed: u64, requests: u64) -> (f64, f64) {
+    interval(failed, requests, 0.05)
+}
+
+fn interval(failed: u64, requests: u64, tail: f64) -> (f64, f64) {
     if requests == 0 {
         return (0.0, 1.0);
     }
     let (k, n) = (failed.min(requests) as f64, requests as f64);
-    let low = if k == 0.0 { 0.0 } else { beta_quantile(0.025, k, n - k + 1.0) };
-    let high = if k == n { 1.0 } else { beta_quantile(0.975, k + 1.0, n - k) };
+    let low = if k == 0.0 { 0.0 } else { beta_quantile(tail, k, n - k + 1.0) };
+    let high = if k == n { 1.0 } else { beta_quantile(1.0 - tail, k + 1.0, n - k) };
     (low, high)
 }
 

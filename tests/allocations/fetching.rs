@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::engine::fetch::Fetch;
 use connect_bench::engine::program::{Exchange, Expect, Program, Request, SeriesId};
 use connect_bench::engine::run::{Delivery, Run};
@@ -80,7 +81,14 @@ fn fetch() -> Fetches {
 }
 
 fn plan(address: SocketAddr, http1_engine: Http1Engine, vus: u32, requests: u64) -> Plan {
-    let user_agent = "connect-bench/0.1.0".to_owned();
+    let http = HttpPlan {
+        user_agent: "connect-bench/0.1.0".to_owned(),
+        insecure: false,
+        reset_cookies: false,
+        http1_engine,
+        kernel_timestamps: true,
+        connection: ConnectionOptions::default(),
+    };
     let target = Target {
         url: format!("http://{address}/").parse().unwrap(),
         sandbox: false,
@@ -107,7 +115,7 @@ fn plan(address: SocketAddr, http1_engine: Http1Engine, vus: u32, requests: u64)
         run_id: "bench".to_owned(),
         seed: 1,
         target,
-        http: HttpPlan { user_agent, insecure: false, reset_cookies: false, http1_engine, kernel_timestamps: true },
+        http,
         thresholds: Vec::new(),
         workers: 1,
         warm_up: Duration::ZERO,
@@ -128,11 +136,7 @@ fn plan(address: SocketAddr, http1_engine: Http1Engine, vus: u32, requests: u64)
 pub(crate) async fn run(address: SocketAddr, engine: Http1Engine, vus: u32, requests: u64) -> Window {
     let programs: Arc<dyn Programs> = Arc::new(fetch());
     let dial = NetDial::new(&address.ip().to_string(), address.port(), None).unwrap().with_kernel_timestamps();
-    let client = || ClientConfig {
-        origin: format!("http://{address}/").parse().unwrap(),
-        host: HeaderValue::from_str(&address.to_string()).unwrap(),
-        http1: engine,
-    };
+    let client = || ClientConfig::new(format!("http://{address}/").parse().unwrap(), engine).unwrap();
     let plan = Arc::new(plan(address, engine, vus, requests));
     let mut run = Run::start_local(plan, vec![dial], &client, &programs);
     let mut all = Window::default();

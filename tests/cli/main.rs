@@ -3,10 +3,14 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod connections;
 mod contract;
+mod control;
 mod death;
 mod disk;
 mod exact;
+mod gate;
+mod made;
 mod options;
 mod refusals;
 mod scenarios;
@@ -14,4 +18,5 @@ mod servers;
 mod signals;
 mod support;
 mod targets;
+mod terminal;
 mod urls;

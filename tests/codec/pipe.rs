@@ -9,7 +9,7 @@ use connect_bench::engine::program::{Exchange, Expect, Request, SeriesId};
 use connect_bench::http::{Client, ClientConfig, Dial, DialFault, Dialled, Guard};
 use connect_bench::outcome::Ended;
 use connect_bench::plan::Http1Engine;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -97,12 +97,12 @@ impl Scripted {
 impl Dial for Scripted {
     type Stream = DuplexStream;
 
-    async fn dial(&self) -> Result<Dialled<DuplexStream>, DialFault> {
+    async fn dial(&self, _vu: u32) -> Result<Dialled<DuplexStream>, DialFault> {
         let first = self.dials.get() == 0;
         self.dials.set(self.dials.get() + 1);
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         tokio::task::spawn_local(self.clone().serve(theirs, first));
-        Ok(Dialled { stream: ours, connecting: Duration::ZERO, tls_handshaking: Duration::ZERO })
+        Ok(Dialled::at_once(ours))
     }
 }
 
@@ -119,7 +119,7 @@ pub(crate) fn exchange(method: Method) -> Exchange {
 }
 
 pub(crate) fn config(http1: Http1Engine) -> ClientConfig {
-    ClientConfig { origin: "http://pipe/".parse().unwrap(), host: HeaderValue::from_static("pipe"), http1 }
+    ClientConfig::new("http://pipe/".parse().unwrap(), http1).unwrap()
 }
 
 pub(crate) fn in_virtual_time<F: Future>(future: F) -> F::Output {

@@ -139,7 +139,10 @@ struct Upload {
 impl connect_bench::http::Dial for Upload {
     type Stream = tokio::io::DuplexStream;
 
-    async fn dial(&self) -> Result<connect_bench::http::Dialled<Self::Stream>, connect_bench::http::DialFault> {
+    async fn dial(
+        &self,
+        _vu: u32,
+    ) -> Result<connect_bench::http::Dialled<Self::Stream>, connect_bench::http::DialFault> {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (ours, mut theirs) = tokio::io::duplex(4096);
         let this = self.clone();
@@ -158,7 +161,6 @@ impl connect_bench::http::Dial for Upload {
             let _ = theirs.write_all(FINE).await;
             let _ = theirs.read(&mut buffer).await;
         });
-        let none = std::time::Duration::ZERO;
-        Ok(connect_bench::http::Dialled { stream: ours, connecting: none, tls_handshaking: none })
+        Ok(connect_bench::http::Dialled::at_once(ours))
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::http::tls;
 use connect_bench::http::{Arrival, Client, Dial, DialFault, Dialled, Guard};
 use connect_bench::outcome::Ended;
@@ -101,14 +102,13 @@ impl AsyncWrite for Stream {
 impl Dial for Scripted {
     type Stream = Stream;
 
-    async fn dial(&self) -> Result<Dialled<Stream>, DialFault> {
+    async fn dial(&self, _vu: u32) -> Result<Dialled<Stream>, DialFault> {
         let first = self.dials.replace(self.dials.get() + 1) == 0;
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         tokio::task::spawn_local(self.clone().serve(theirs, first));
         let name = ServerName::try_from("localhost").unwrap();
         let stream = Stream(self.connector.connect(name, ours).await.unwrap());
-        let none = std::time::Duration::ZERO;
-        Ok(Dialled { stream, connecting: none, tls_handshaking: none })
+        Ok(Dialled::at_once(stream))
     }
 }
 
@@ -118,7 +118,8 @@ fn ends() -> (TlsAcceptor, TlsConnector) {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let server = builder.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
-    (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(tls::config(true, None).unwrap()))
+    let client = tls::config(true, None, &ConnectionOptions::default()).unwrap();
+    (TlsAcceptor::from(Arc::new(server)), TlsConnector::from(client))
 }
 
 struct Tls(TlsAcceptor, TlsConnector);

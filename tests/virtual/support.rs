@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::engine::fetch::Fetch;
 use connect_bench::engine::program::{Exchange, Expect, Program, Request, SeriesId};
 use connect_bench::engine::run::{Delivery, Run};
@@ -63,7 +64,7 @@ impl Pipe {
 impl Dial for Pipe {
     type Stream = DuplexStream;
 
-    async fn dial(&self) -> Result<Dialled<DuplexStream>, DialFault> {
+    async fn dial(&self, _vu: u32) -> Result<Dialled<DuplexStream>, DialFault> {
         self.dials.set(self.dials.get() + 1);
         if self.refuse.get() {
             return Err(DialFault { kind: ErrorKind::Refused, detail: String::new() });
@@ -77,7 +78,7 @@ impl Dial for Pipe {
         });
         let task = tokio::task::spawn_local(http1::Builder::new().serve_connection(TokioIo::new(theirs), service));
         self.open.borrow_mut().push(task.abort_handle());
-        Ok(Dialled { stream: ours, connecting: Duration::ZERO, tls_handshaking: Duration::ZERO })
+        Ok(Dialled::at_once(ours))
     }
 }
 
@@ -134,6 +135,7 @@ pub(crate) fn plan(vus: u32, seconds: u64, workers: usize) -> Plan {
             reset_cookies: false,
             http1_engine: HTTP1,
             kernel_timestamps: false,
+            connection: ConnectionOptions::default(),
         },
         workers,
         warm_up: Duration::ZERO,
@@ -161,7 +163,7 @@ const HTTP1: Http1Engine = if OWN { Http1Engine::Own } else { Http1Engine::Hyper
 const OWN: bool = env!("CARGO_CRATE_NAME").len() > "virtual".len();
 
 pub(crate) fn client() -> ClientConfig {
-    ClientConfig { origin: "http://pipe/".parse().unwrap(), host: http::HeaderValue::from_static("pipe"), http1: HTTP1 }
+    ClientConfig::new("http://pipe/".parse().unwrap(), HTTP1).unwrap()
 }
 
 /// Runs a future in a local runtime whose clock is virtual.

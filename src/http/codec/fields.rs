@@ -15,6 +15,8 @@ pub(super) struct Fields<'h> {
     pub(super) transfer_coding: Option<bool>,
     /// The first one; empty without any.
     pub(super) content_type: &'h [u8],
+    /// The first one; empty without any.
+    pub(super) content_encoding: &'h [u8],
     pub(super) sets_cookies: bool,
 }
 
@@ -26,9 +28,10 @@ impl<'h> Fields<'h> {
             content_length: None,
             transfer_coding: None,
             content_type: &[],
+            content_encoding: &[],
             sets_cookies: false,
         };
-        let (mut close, mut typed) = (false, false);
+        let (mut close, mut typed, mut coded) = (false, false, false);
         for Header { name, value } in headers {
             let name = name.as_bytes();
             // The length tells most names apart.
@@ -52,6 +55,10 @@ impl<'h> Fields<'h> {
                         Some(before) if before == length => length,
                         Some(_) => None,
                     });
+                }
+                16 if !coded && is(name, b"content-encoding") => {
+                    coded = true;
+                    fields.content_encoding = value;
                 }
                 17 if is(name, b"transfer-encoding") => {
                     let last = value.rsplit(|&b| b == b',').next().unwrap_or_default();

@@ -30,6 +30,7 @@ pub(super) fn of(summary: &Summary, figures: &Figures) -> Status {
     match (&summary.state, &summary.search) {
         (RunState::Partial, _) => return status(OPEN, "partial"),
         (RunState::Interrupted, _) => return status(OPEN, "interrupted"),
+        (RunState::Stopped, _) => return status(OPEN, "stopped"),
         (RunState::Aborted { .. }, _) => return status(BAD, "aborted"),
         (RunState::Finished, Some(search)) => return of_search(&search.result.outcome),
         (RunState::Finished, None) => {}

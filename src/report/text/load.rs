@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{model, steps, table, what, wrap};
+use super::{connections, control, model, sockets, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -25,12 +25,15 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
         out.push_str(model::latencies(summary));
     }
     out.push_str(&steps::steps(summary));
+    out.push_str(&sockets::sockets(summary, &figures));
     out.push_str(&steps::checks(summary));
     out.push_str(&model::open_model(summary));
     out.push_str(&model::thresholds(&summary.thresholds));
+    out.push_str(&control::control(summary));
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
+    out.push_str(&connections::connections(summary));
     out.push_str(&health(summary, &figures));
     if !baselines.is_empty() {
         out.push_str(&documented(summary, &figures, baselines));
@@ -51,6 +54,7 @@ pub(in crate::report) fn sentences(summary: &Summary, figures: &Figures) -> Vec<
     let state = match &summary.state {
         RunState::Finished => String::new(),
         RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
+        RunState::Stopped => "Stopped; what there is: ".to_owned(),
         RunState::Aborted { reason } => format!("Aborted ({reason}); what there is: "),
         RunState::Partial => {
             let planned = summary.plan.duration.saturating_sub(summary.plan.warm_up).as_secs_f64();
@@ -61,6 +65,12 @@ pub(in crate::report) fn sentences(summary: &Summary, figures: &Figures) -> Vec<
     let mut out = Vec::new();
     if !invalid.is_empty() {
         out.push(format!("NOT VALID: {}.", invalid.join("; ")));
+    }
+    if figures.requests.completed == 0 && !figures.is_empty() {
+        let sessions = figures.sockets.as_ref().map_or(0, |sockets| sockets.sessions.completed);
+        let over = duration(figures.seconds);
+        out.push(format!("{state}no requests; {} WebSocket sessions completed over {over}", count(sessions)));
+        return out;
     }
     if figures.requests.completed == 0 {
         let failed = figures.error_rate.map_or_else(String::new, |rate| format!(", {} errors", percent(rate)));

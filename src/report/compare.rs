@@ -1,0 +1,185 @@
+//! Runs side by side, for people: figures, changes against the first one, and what else differs. No verdict: that is the
+//! gate's, which knows how much runs of one build vary.
+
+use serde::Serialize;
+
+use super::json::TargetDocument;
+use super::number::{MISSING, change, duration, maybe, percent, significant, vus};
+use super::text::{table, what, wrap};
+use crate::gate::inference::test;
+use crate::gate::settings::Measure;
+use crate::gate::{Record, Settings};
+use crate::summary::Summary;
+
+/// Version of the document.
+pub const SCHEMA: u32 = 1;
+
+/// `compare --json`.
+#[derive(Debug, Serialize)]
+pub struct CompareDocument {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// `compare`.
+    pub kind: &'static str,
+    /// Version of connect-bench.
+    pub version: &'static str,
+    /// The runs; the first is what the others are compared with.
+    pub runs: Vec<ComparedRun>,
+    /// How to read the changes.
+    pub note: &'static str,
+}
+
+/// One run.
+#[derive(Debug, Serialize)]
+pub struct ComparedRun {
+    /// Its directory.
+    pub run_dir: String,
+    /// What was measured.
+    pub target: TargetDocument,
+    /// Its figures.
+    pub record: Record,
+    /// Against the first run; empty of the first.
+    pub changes: Vec<Change>,
+    /// In what it was made in another way than the first: not like for like.
+    pub not_like_for_like: Vec<String>,
+    /// In what it differs beside that.
+    pub differs: Vec<String>,
+}
+
+/// One metric against the first run.
+#[derive(Debug, Serialize)]
+pub struct Change {
+    /// Its name; the unit is last in it.
+    pub metric: &'static str,
+    /// This run / the first − 1.
+    pub change: f64,
+    /// 95 % interval, if runs of one build vary as is assumed before anything is known of them.
+    pub interval_95: [f64; 2],
+    /// Variation from run to run that is assumed, as a share.
+    pub run_cv: f64,
+}
+
+const NOTE: &str = "± is within one run. Runs of one and the same build differ by more than that: the intervals of the \
+                    changes assume 2 % from run to run for requests per second, 4 % for p50 and p95, 8 % for p99. With \
+                    runs of your own history, `gate` knows better.";
+
+/// A run and where it came from.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// Its directory.
+    pub run_dir: &'a str,
+    /// What it measured.
+    pub summary: &'a Summary,
+    /// Its record.
+    pub record: &'a Record,
+}
+
+/// The document of two runs or more.
+#[must_use]
+pub fn document(runs: &[Given<'_>]) -> CompareDocument {
+    let compared = |(at, run): (usize, &Given<'_>)| {
+        let first = runs[0].record;
+        let differences = run.record.fingerprint.differences(&first.fingerprint, &[], &[]);
+        let (changes, differences) =
+            if at == 0 { (Vec::new(), Default::default()) } else { (changes(first, run.record), differences) };
+        ComparedRun {
+            run_dir: run.run_dir.to_owned(),
+            target: TargetDocument::of(&run.summary.plan.target),
+            record: run.record.clone(),
+            changes,
+            not_like_for_like: differences.refused,
+            differs: differences.said,
+        }
+    };
+    let runs = runs.iter().enumerate().map(compared).collect();
+    CompareDocument { schema: SCHEMA, kind: "compare", version: env!("CARGO_PKG_VERSION"), runs, note: NOTE }
+}
+
+fn changes(first: &Record, run: &Record) -> Vec<Change> {
+    let settings = Settings::default();
+    let one = |measure: &Measure| {
+        let (before, now) = (measure.of(first)?, measure.of(run)?);
+        let found = test(&[before], &[now], measure.better(), &settings.rule(*measure))?;
+        Some(Change {
+            metric: measure.name(),
+            change: found.change.estimate,
+            interval_95: [found.change.low, found.change.high],
+            run_cv: found.run_cv,
+        })
+    };
+    Measure::ALL.iter().filter_map(one).collect()
+}
+
+/// The comparison as people read it.
+#[must_use]
+pub fn text(document: &CompareDocument, runs: &[Given<'_>]) -> String {
+    let mut out = String::new();
+    for (given, letter) in runs.iter().zip('A'..) {
+        let line =
+            format!("{letter}: {} ({}), {}", given.record.run, what(&given.summary.plan.target), given.record.started);
+        out.push_str(&wrap(&line, "", 3));
+        for why in &given.record.objections {
+            out.push_str(&wrap(why, "   NOT VALID: ", 5));
+        }
+    }
+    out.push('\n');
+    out.push_str(&table(&rows(document), 2, &[0]));
+    out.push('\n');
+    for (run, letter) in document.runs.iter().zip('A'..).skip(1) {
+        for why in &run.not_like_for_like {
+            out.push_str(&wrap(why, &format!("{letter} is not like for like with A: "), 2));
+        }
+        for why in &run.differs {
+            out.push_str(&wrap(why, &format!("{letter} differs: "), 2));
+        }
+    }
+    out.push_str(&wrap(document.note, "", 0));
+    out
+}
+
+/// A row for each metric; from the second run on with its change.
+fn rows(document: &CompareDocument) -> Vec<Vec<String>> {
+    let runs = &document.runs;
+    let mut head = vec![String::new()];
+    for letter in ('A'..).take(runs.len()) {
+        head.push(letter.to_string());
+        if letter != 'A' {
+            head.push(format!("{letter}/A"));
+        }
+    }
+    let half = |interval: Option<[f64; 2]>| interval.map(|[low, high]| 0.5 * (high - low));
+    let within = |value: f64, interval: Option<[f64; 2]>| match half(interval) {
+        Some(half) => super::number::plus_minus(value, half),
+        None => significant(value),
+    };
+    let row = |name: &str, measure: Option<Measure>, value: &dyn Fn(&Record) -> String| {
+        let mut row = vec![name.to_owned()];
+        for (at, run) in runs.iter().enumerate() {
+            row.push(value(&run.record));
+            if at > 0 {
+                let found = measure.and_then(|m| run.changes.iter().find(|change| change.metric == m.name()));
+                row.push(found.map_or_else(String::new, |c| {
+                    let [low, high] = c.interval_95.map(change);
+                    format!("{} [{low}, {high}]", change(c.change))
+                }));
+            }
+        }
+        row
+    };
+    vec![
+        head,
+        row("requests per second", Some(Measure::Rps), &|r| {
+            within(r.requests_per_second, r.requests_per_second_interval)
+        }),
+        row("cycle time N/X, ms", None, &|r| maybe(r.cycle_ms)),
+        row("mean latency, ms", None, &|r| maybe(r.mean_ms)),
+        row("p50 latency, ms", Some(Measure::P50), &|r| maybe(r.p50_ms)),
+        row("p95 latency, ms", Some(Measure::P95), &|r| {
+            r.p95_ms.map_or_else(|| MISSING.to_owned(), |p95| within(p95, r.p95_interval_ms))
+        }),
+        row("p99 latency, ms", Some(Measure::P99), &|r| maybe(r.p99_ms)),
+        row("error rate", None, &|r| r.error_rate().map_or_else(|| MISSING.to_owned(), percent)),
+        row("VUs", None, &|r| vus(r.vus)),
+        row("measured", None, &|r| duration(r.duration_s)),
+    ]
+}
