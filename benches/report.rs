@@ -7,7 +7,6 @@
 use std::process::Command;
 use std::time::Instant;
 
-#[expect(dead_code, reason = "shared with tests/report, which needs more of it")]
 #[path = "../tests/report/runs.rs"]
 mod runs;
 

@@ -182,5 +182,6 @@ fn fits(window: &Window) -> bool {
             && s.pause_ns < 1 << 100
     });
     let checks = window.checks.values().all(|check| small(check.passes) && small(check.fails));
-    series && scenarios && checks && window.series.len() < 100_000
+    let forwards = window.span_ns.is_none_or(|(from, to)| from <= to && to < u64::MAX / 4);
+    series && scenarios && checks && forwards && window.series.len() < 100_000
 }

@@ -116,7 +116,7 @@ impl Slots {
     #[must_use]
     pub fn of(plan: &Plan) -> Slots {
         let series = plan.series();
-        let fetching = (0..series.len()).filter(|&at| plan.fetches(series[at].scenario)).collect();
+        let fetching = (0..series.len()).filter(|&at| plan.fetches_in(at, &series[at])).collect();
         Slots { fetching, scenarios: plan.fetch_scenarios().collect() }
     }
 
@@ -144,7 +144,7 @@ impl Builder {
         let mut phases: Vec<Phase> = publishes.publishes.iter().flat_map(spans).collect();
         phases.sort_by(|a, b| a.from_ms.total_cmp(&b.from_ms));
         Builder {
-            fetching: (0..series.len()).filter(|&at| plan.fetches(series[at].scenario)).collect(),
+            fetching: (0..series.len()).filter(|&at| plan.fetches_in(at, &series[at])).collect(),
             scenarios: plan.fetch_scenarios().collect(),
             width_s: 1,
             closed: Vec::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use connect_bench::capacity::knee::Knee;
 use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, StepKind};
+use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::{
@@ -117,7 +118,7 @@ fn plan(shape: &Shape) -> Plan {
             reset_cookies: false,
             http1_engine: Http1Engine::Own,
             kernel_timestamps: true,
-            connection: connect_bench::connection_options::ConnectionOptions::default(),
+            connection: ConnectionOptions::default(),
         },
         workers: 2,
         warm_up: Duration::from_secs(shape.warm_up),
@@ -132,7 +133,7 @@ fn window(shape: &Shape, second: u64) -> Window {
     let mut window = Window::new(if shape.publishes { 2 } else { 1 }, if shape.publishes { 2 } else { 1 });
     window.span_ns = Some((second * SECOND_NS, (second + 1) * SECOND_NS));
     let fetch = &mut window.series[0];
-    let kinds = 240;
+    let kinds = 80;
     let slow = if second % 60 > 50 { 2.5 } else { 1.0 };
     for at in 0..kinds {
         let n = shape.per_second / kinds + u64::from(at < shape.per_second % kinds);
@@ -225,7 +226,9 @@ pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
     let (plan, environment) = (plan(shape), environment());
     let path = root.join(format!("20260101T000000Z-{}-{}", shape.command, shape.steady));
     let mut directory = RunDir::create(&path).unwrap();
-    directory.write_plan(&PlanFile { plan: plan.clone(), environment: environment.clone(), invocation: Vec::new() }).unwrap();
+    directory
+        .write_plan(&PlanFile { plan: plan.clone(), environment: environment.clone(), invocation: Vec::new() })
+        .unwrap();
     events(shape).iter().for_each(|event| directory.event(event).unwrap());
     let mut builder = Builder::new(plan, environment);
     for at in 0..shape.warm_up + shape.steady {

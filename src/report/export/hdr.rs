@@ -25,7 +25,7 @@ impl IntervalLog {
     #[must_use]
     pub fn new(plan: &Plan, started: Timestamp) -> IntervalLog {
         let series = plan.series();
-        let fetching = (0..series.len()).filter(|&at| plan.fetches(series[at].scenario)).collect();
+        let fetching = (0..series.len()).filter(|&at| plan.fetches_in(at, &series[at])).collect();
         IntervalLog { started, fetching, rows: Vec::new() }
     }
 

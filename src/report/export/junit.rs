@@ -65,7 +65,7 @@ pub fn junit(run: &Recorded) -> String {
     let cases = cases(run);
     let count = |is: fn(&Became) -> bool| cases.iter().filter(|(_, _, became)| is(became)).count();
     let (failures, skipped) = (count(|b| matches!(b, Became::Failed(_))), count(|b| matches!(b, Became::Skipped(_))));
-    let seconds = run.summary.steady.seconds();
+    let seconds = run.summary.measured_s();
     let (tests, started) = (cases.len(), run.summary.environment.started.strftime("%Y-%m-%dT%H:%M:%S"));
     let name = xml(&format!("connect-bench {}", run.summary.plan.command));
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");

@@ -145,7 +145,7 @@ const HIDDEN: [&str; 7] = [
 /// The text.
 #[must_use]
 pub fn summary(run: &Recorded) -> String {
-    let seconds = run.summary.steady.seconds();
+    let seconds = run.summary.measured_s();
     let reads = readings(run);
     let mut out = String::new();
     thresholds(&mut out, &run.summary.thresholds);

@@ -18,6 +18,7 @@ fn part(part: Part) -> &'static str {
     match part {
         Part::WarmUp => "warm_up",
         Part::Steady => "steady",
+        Part::Paused => "paused",
         Part::Stopping => "stopping",
         Part::Paused => "paused",
     }

@@ -19,6 +19,16 @@ pub(super) fn middle(slot: &Slot) -> f64 {
     slot.from_s as f64 + slot.seconds as f64 / 2.0
 }
 
+/// A part of a run in a word.
+fn word(part: Part) -> &'static str {
+    match part {
+        Part::WarmUp => "warm-up",
+        Part::Steady => "measured",
+        Part::Paused => "paused",
+        Part::Stopping => "stopping",
+    }
+}
+
 /// Shades what is not measured, and says what it is.
 pub(super) fn parts(area: Area, scale: &Scale, course: &Course) -> Markup {
     let ends = course.parts.iter().skip(1).map(|part| part.second).chain([course.end_s()]);
@@ -29,7 +39,7 @@ pub(super) fn parts(area: Area, scale: &Scale, course: &Course) -> Markup {
             rect.apart x=(px(from)) y=(px(area.top)) width=(px(to - from)) height=(px(area.bottom - area.top)) {}
             @if to - from > 54.0 {
                 text.tick x=(px(from + 4.0)) y=(px(area.bottom - 6.0)) {
-                    (if part.part == Part::WarmUp { "warm-up" } else { "stopping" })
+                    (word(part.part))
                 }
             }
         }
@@ -188,12 +198,6 @@ fn table(course: &Course) -> Table {
     ])
     .left(&[0, 9]);
     for slot in &course.slots {
-        let part = match slot.part {
-            Part::WarmUp => "warm-up",
-            Part::Steady => "measured",
-            Part::Stopping => "stopping",
-            Part::Paused => "paused",
-        };
         table.row_at(
             middle(slot),
             vec![
@@ -206,7 +210,7 @@ fn table(course: &Course) -> Table {
                 maybe(slot.max_ms),
                 count(slot.failed),
                 count(slot.dropped),
-                part.to_owned(),
+                word(slot.part).to_owned(),
             ],
         );
     }
