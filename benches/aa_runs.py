@@ -102,7 +102,7 @@ def main():
             # A run in which this machine was the limit shows nothing, and is made up for.
             judged_runs += gate["verdict"] != "not_comparable"
             show(f"A/A {n}", gate)
-        for attempt in range(3):
+        for attempt in range(8):
             gate = judged(args, folder, slower(args.curve, 0.10), seed + 1000 + attempt)
             show("10 % slower", gate)
             # Where the machine was busy nothing was judged.
