@@ -6,6 +6,7 @@ needs `cargo build --release --bins --example truth_server`, and 10,100 files (`
 requests that the server answered are held against those that we counted.
 """
 
+import os
 import sys
 import threading
 import time
@@ -47,13 +48,35 @@ def ten_thousand():
         report("10,000 VUs, 1 s each", document, server.told()["requests"] - 1)
 
 
+def resident(pid, minutes):
+    """Resident memory of a process, MB, minute by minute."""
+    while True:
+        try:
+            with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+                pages = int(file.read().split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        # Of one that has ended and was not waited for nothing is left.
+        if pages == 0:
+            return
+        minutes.append(pages * os.sysconf("SC_PAGESIZE") / 1e6)
+        time.sleep(60)
+
+
 def half_fail(seconds):
+    minutes = []
+
+    def watch(pid):
+        time.sleep(10)
+        threading.Thread(target=resident, args=(pid, minutes), daemon=True).start()
+
     with stage.Truth(PORT, 0, fail_every=2, first=False) as server:
         with stage.scenario(CLOSED.format(vus=50, seconds=seconds + 3)) as file:
-            document = stage.run(arguments(file, server.url), first=False)
+            document = stage.run(arguments(file, server.url), first=False, beside=watch)
             per_second = (document["requests"]["completed"] + document["requests"]["failed"]) / (seconds + 3)
             answered = server.told()["requests"]
             report(f"half fail for {seconds} s", document, answered - 1, f"; {per_second:.0f} requests per second")
+            print("    resident after 10 s and each further minute, MB: " + " ".join(f"{size:.1f}" for size in minutes))
 
 
 def gone_and_back():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How late arrivals begin: from when an iteration was due to when its VU began it, at rates up to 50,000 per second.
 
-Usage: benches/lateness.py [ROUNDS [SECONDS]]
+Usage: benches/lateness.py [ROUNDS [SECONDS [first]]]      first: not under ordinary scheduling, unless there is no other
 needs `cargo build --release --bins --example truth_server`. Prints a table of medians over the rounds, which are
 interleaved: p50, p99 and the maximum of the lateness in µs, iterations dropped in all rounds, and the CPU of the worker.
 """
@@ -38,7 +38,8 @@ def main():
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     kinds = [("SCHED_RR", True)] if stage.may_be_first() else []
-    kinds.append(("ordinary", False))
+    if not kinds or sys.argv[3:] != ["first"]:
+        kinds.append(("ordinary", False))
     found = {}
     for _ in range(rounds):
         for kind, first in kinds:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How true latencies are: what connect-bench reports beside what the server itself recorded, request by request.
 
-Usage: benches/truth.py [ROUNDS [SECONDS]]
+Usage: benches/truth.py [ROUNDS [SECONDS [stamps]]]      stamps: only with the kernel's times
 needs `cargo build --release --bins --example truth_server`. The server answers after 20 ms, by its own clock. Cases:
 
 unloaded     100 VUs that fetch; the worker is first on its core where that is permitted
@@ -65,7 +65,8 @@ def main():
     stage.ready()
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    cases = [case + more for case in ("unloaded", "saturated", "pre-empted") for more in ("", ", no stamps")]
+    endings = [""] if sys.argv[3:] == ["stamps"] else ["", ", no stamps"]
+    cases = [case + more for case in ("unloaded", "saturated", "pre-empted") for more in endings]
     found = {case: [] for case in cases}
     for _ in range(rounds):
         for case in cases:

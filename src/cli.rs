@@ -1,11 +1,12 @@
 //! The command line as typed: clap types and nothing else. `command` resolves them.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::units::duration;
+use crate::units::{duration, loopback};
 
 mod capacity;
 mod connection;
@@ -30,8 +31,8 @@ pub use sandbox::{SandboxArgs, SandboxLog};
     after_help = "Try it without a server:\n  connect-bench ramp --sandbox=small --then-load 30s\n\n\
                   On your own:\n  export CONNECT_SERVER=https://connect.example.com CONNECT_API_KEY=...\n  \
                   connect-bench ramp\n  connect-bench load --duration 30m\n\n\
-                  Exit codes: 0 pass, 1 fault of ours, 2 usage, 99 threshold, 104 invalid configuration, 105 interrupted,\n\
-                  119 clean-up incomplete, 120 regression, 121 inconclusive, 122 server unreachable, 123 refused."
+                  Exit codes: 0 pass, 1 fault of ours, 2 usage, 99 threshold, 103 stopped by a key or REST, 104 invalid\n\
+                  configuration, 105 interrupted, 106 control address not free, 119 clean-up incomplete, 120 regression, 121 inconclusive, 122 server unreachable, 123 refused."
 )]
 pub struct Cli {
     /// More about what happens, on stderr; twice for all of it.
@@ -55,6 +56,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show the result of a run again, also of one that was killed.
     Report(ReportArgs),
+    /// Pause, resume or stop a run that is on, change its VUs, or ask how it goes.
+    Control(ControlArgs),
     /// What to buy: users, nodes, cost and headroom, from a ramp.
     Capacity(CapacityArgs),
     /// Remove from the server what killed runs left on it.
@@ -197,6 +200,15 @@ pub struct EngineArgs {
     pub seed: u64,
 }
 
+/// Control of a run while it is on.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Live control")]
+pub struct LiveArgs {
+    /// Listen here, on loopback, for `connect-bench control` and for scripts: k6's REST shapes. Port 0 is any free one.
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback)]
+    pub address: Option<SocketAddr>,
+}
+
 /// Where results go.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
@@ -233,6 +245,9 @@ pub struct RunArgs {
     /// How the load is made.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// Control while it is on.
+    #[command(flatten)]
+    pub live: LiveArgs,
     /// How connections are made.
     #[command(flatten)]
     pub connection: ConnectionArgs,
@@ -291,6 +306,9 @@ pub struct LoadArgs {
     /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
     #[arg(long, value_name = "METRIC: EXPR")]
     pub threshold: Vec<String>,
+    /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
+    #[arg(long, value_name = "RUN|ID")]
+    pub threshold_baseline: Option<String>,
     /// What `ramp` and `load` have in common.
     #[command(flatten)]
     pub run: RunArgs,
@@ -320,6 +338,9 @@ pub struct RunFileArgs {
     /// A limit, as in a scenario file: 'http_req_duration: p(95)<500'. Exceeded, the exit code is 99. May be repeated.
     #[arg(long, value_name = "METRIC: EXPR")]
     pub threshold: Vec<String>,
+    /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
+    #[arg(long, value_name = "RUN|ID")]
+    pub threshold_baseline: Option<String>,
     /// What `ramp`, `load` and `run` have in common.
     #[command(flatten)]
     pub run: RunArgs,
@@ -330,10 +351,14 @@ pub struct RunFileArgs {
 #[command(after_help = "Exit code 0: `run` would run it; 104: what is wrong is said, with line and column.")]
 pub struct CheckArgs {
     /// The scenario file.
-    pub file: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    pub file: Option<PathBuf>,
     /// Print the plan as one JSON document on stdout.
     #[arg(long)]
     pub json: bool,
+    /// Print the JSON Schema of scenario files, for editors.
+    #[arg(long, conflicts_with_all = ["file", "json"])]
+    pub schema: bool,
 }
 
 /// Arguments of `connect-bench report`.
@@ -347,6 +372,53 @@ pub struct ReportArgs {
     /// Where results go.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Arguments of `connect-bench control`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  connect-bench load -u 50 -d 30m --address 127.0.0.1:6565\n\n  and in another terminal:\n  \
+                        connect-bench control pause\n  connect-bench control resume\n  connect-bench control vus 80\n  \
+                        connect-bench control metrics http_req_duration\n\nIn the run's own terminal: p pauses and \
+                        resumes, + and - change the VUs by a tenth, q stops.\nExit codes: 0 done, 2 the run refuses it, \
+                        122 no run answers."
+)]
+pub struct ControlArgs {
+    /// What to ask [default: status].
+    #[command(subcommand)]
+    pub action: Option<ControlAction>,
+    /// Where the run listens: its own --address.
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback, default_value = "127.0.0.1:6565", global = true)]
+    pub address: SocketAddr,
+    /// Print the answer as one JSON document on stdout.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What a run that is on can be asked.
+#[derive(Debug, Subcommand)]
+pub enum ControlAction {
+    /// How it goes.
+    Status,
+    /// No further iterations until it is resumed; what was begun is finished. The clock goes on.
+    Pause,
+    /// The end of a pause.
+    Resume,
+    /// Another number of VUs, of a scenario of the executor constant-vus.
+    Vus {
+        /// How many.
+        vus: u32,
+        /// Of this scenario [default: the one that fetches].
+        #[arg(long, value_name = "NAME")]
+        scenario: Option<String>,
+    },
+    /// End it: what was begun is finished, the result is printed, what was made is removed.
+    Stop,
+    /// Its metrics so far.
+    Metrics {
+        /// This one alone.
+        metric: Option<String>,
+    },
 }
 
 /// Arguments of `connect-bench cleanup`.

@@ -15,17 +15,22 @@ mod child;
 mod cleanup;
 mod compare;
 mod connection;
+mod control;
 mod drive;
 mod evidence;
 mod failure;
 mod gate;
 mod history;
+mod keys;
+mod live;
 mod load;
 mod output;
+mod parts;
 mod plain;
 mod programs;
 mod ramp;
 mod references;
+mod relative;
 mod report;
 mod retry;
 mod run;
@@ -34,6 +39,7 @@ mod sandbox;
 mod session;
 mod signals;
 mod target;
+mod validate;
 mod view;
 
 use failure::Failure;
@@ -50,11 +56,12 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Run(args) => in_runtime(run_file::run(&args)),
         Command::Check(args) => check::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Control(args) => in_runtime(control::run(&args)),
         Command::Cleanup(args) => in_runtime(cleanup::run(&args)),
         Command::Gate(args) => in_runtime(gate::run(&args)),
         Command::Compare(args) => compare::run(&args),
         Command::History(args) => history::run(&args),
-        Command::Capacity(args) => capacity::run(&args),
+        Command::Capacity(args) => in_runtime(capacity::run(&args)),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
     };

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use choices::ConnectionChoices;
-pub use dns::{DnsOptions, Policy, Select, Ttl};
+pub use dns::{DnsOptions, POLICIES, Policy, SELECTS, Select, Ttl};
 pub use encoding::{Coding, Codings};
 pub use hosts::{HostRule, Hosts};
 pub use local_ips::LocalIps;
@@ -101,11 +101,18 @@ fn one_of<T: Copy>(text: &str, values: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
+/// As they are written.
+pub const HTTP2S: [(&str, Http2); 3] =
+    [("auto", Http2::Auto), ("off", Http2::Off), ("prior-knowledge", Http2::PriorKnowledge)];
+/// As they are written.
+pub const TLS_VERSIONS: [(&str, TlsVersion); 3] =
+    [("1.2-1.3", TlsVersion::Any), ("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+
 impl FromStr for Http2 {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Http2, String> {
-        one_of(text, &[("auto", Http2::Auto), ("off", Http2::Off), ("prior-knowledge", Http2::PriorKnowledge)])
+        one_of(text, &HTTP2S)
     }
 }
 
@@ -113,7 +120,7 @@ impl FromStr for TlsVersion {
     type Err = String;
 
     fn from_str(text: &str) -> Result<TlsVersion, String> {
-        one_of(text, &[("1.2-1.3", TlsVersion::Any), ("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)])
+        one_of(text, &TLS_VERSIONS)
     }
 }
 

@@ -16,10 +16,15 @@ pub enum Exit {
     Usage = 2,
     /// 99: a threshold failed (k6's `ThresholdsHaveFailed`).
     Threshold = 99,
+    /// 103: stopped while it was on, in its terminal or through the REST endpoint; partial results are saved (k6's
+    /// `ScriptStoppedFromRESTAPI`).
+    Stopped = 103,
     /// 104: a scenario file, a bundle or a configuration is invalid (k6's `InvalidConfig`).
     Invalid = 104,
     /// 105: stopped by a signal; partial results are saved (k6's `ExternalAbort`).
     Interrupted = 105,
+    /// 106: the address for live control cannot be listened on (k6's `CannotStartRESTAPI`).
+    ControlAddress = 106,
     /// 119: done, but something that we made is still on the server; it is listed.
     CleanupIncomplete = 119,
     /// 120: slower than the baseline allows.
@@ -34,13 +39,15 @@ pub enum Exit {
 
 impl Exit {
     /// Every exit code with what it means, in the order of the numbers: the table in the README and in `--help`.
-    pub const TABLE: [(Exit, &'static str); 11] = [
+    pub const TABLE: [(Exit, &'static str); 13] = [
         (Exit::Pass, "pass"),
         (Exit::Fault, "a fault of connect-bench itself"),
         (Exit::Usage, "usage: the command line makes no sense"),
         (Exit::Threshold, "a threshold failed"),
+        (Exit::Stopped, "stopped by a key or through the REST endpoint; partial results are saved"),
         (Exit::Invalid, "invalid scenario, bundle or configuration"),
         (Exit::Interrupted, "interrupted by a signal; partial results are saved"),
+        (Exit::ControlAddress, "the address for live control cannot be listened on"),
         (Exit::CleanupIncomplete, "done, but something we made is still on the server (it is listed)"),
         (Exit::Regression, "regression against the baseline"),
         (Exit::Inconclusive, "inconclusive: the generator was the limit, too few samples, or not comparable"),
@@ -85,7 +92,7 @@ mod tests {
         sorted.sort_unstable();
         sorted.dedup();
         assert_eq!(codes, sorted);
-        assert_eq!(codes, [0, 1, 2, 99, 104, 105, 119, 120, 121, 122, 123]);
+        assert_eq!(codes, [0, 1, 2, 99, 103, 104, 105, 106, 119, 120, 121, 122, 123]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A latency distribution: an HDR histogram with its exact sum, mergeable, written as HdrHistogram V2.
 //!
-//! Knows no clock and no runtime. Values are microseconds, 3 significant digits, from 1 µs to [`MAX_US`].
+//! Knows no clock and no runtime. Values are microseconds, 3 significant digits, from 1 µs to [`MAX_US`], and
+//! zero: what did not happen took no time, and a limit such as `max==0` must hold for it.
 
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ impl Latency {
         }
         // In 64 bits, because a division of 128 costs more than all the rest; 584 years are enough.
         let ns = duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()));
-        let us = (ns.saturating_add(500) / 1000).max(1);
+        let us = (ns.saturating_add(500) / 1000).max(u64::from(ns > 0));
         self.clamped += if us > MAX_US { n } else { 0 };
         let at = bucket(us.min(MAX_US));
         match self.counts.get_mut(at) {
@@ -74,8 +75,23 @@ impl Latency {
 
     #[cold]
     fn grow(&mut self, at: usize, n: u64) {
-        self.counts.resize(at + 1, 0);
+        self.lengthen(at + 1);
         self.counts[at] = n;
+    }
+
+    /// Makes room for so many buckets: for whole doublings, because a vector's own growth would leave up to a half of it
+    /// empty, and blocks of a few sizes only are used again by those who come after.
+    fn lengthen(&mut self, buckets: usize) {
+        let room = buckets.next_multiple_of(HALF as usize);
+        self.counts.reserve_exact(room - self.counts.len());
+        self.counts.resize(buckets, 0);
+    }
+
+    /// An empty one with room for what this one holds: for the next second, which will most likely be alike.
+    #[must_use]
+    pub fn successor(&self) -> Latency {
+        let room = self.counts.len().next_multiple_of(HALF as usize);
+        Latency { counts: Vec::with_capacity(room), ..Latency::default() }
     }
 
     /// Number of recorded values.
@@ -144,7 +160,7 @@ impl Latency {
         self.clamped += other.clamped;
         self.count += other.count;
         if self.counts.len() < other.counts.len() {
-            self.counts.resize(other.counts.len(), 0);
+            self.lengthen(other.counts.len());
         }
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine += theirs;
@@ -189,6 +205,7 @@ impl Latency {
             counts.resize(at + 1, 0);
             counts[at] = value.count_at_value();
         }
+        counts.shrink_to_fit();
         Latency { counts, count: histogram.len(), sum_ns, clamped }
     }
 }
@@ -307,6 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn zero_is_zero_and_less_than_a_microsecond_is_one() {
+        let zero = of(&[0]);
+        assert_eq!((zero.min_ms(), zero.quantile_ms(0.5), zero.max_ms()), (Some(0.0), Some(0.0), Some(0.0)));
+        let mut short = Latency::default();
+        short.record(Duration::from_nanos(1));
+        assert_eq!((short.min_ms(), short.max_ms()), (Some(0.001), Some(0.001)));
+        short.merge(&zero);
+        assert_eq!((short.count(), short.min_ms(), short.max_ms()), (2, Some(0.0), Some(0.001)));
+        let again: Latency = serde_json::from_str(&serde_json::to_string(&short).unwrap()).unwrap();
+        assert_eq!((&again, &short.pack().unpack()), (&short, &short));
+    }
+
+    #[test]
     fn longer_than_an_hour_is_clamped_and_counted() {
         let mut latency = Latency::default();
         latency.record(Duration::from_secs(7200));
@@ -315,7 +345,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_buckets_are_the_library_s(values in prop::collection::vec(1u64..MAX_US, 1..60)) {
+        fn the_buckets_are_the_library_s(values in prop::collection::vec(0u64..MAX_US, 1..60)) {
             let mut theirs = empty_histogram().unwrap();
             for &us in &values {
                 theirs.record(us).unwrap();
@@ -333,9 +363,9 @@ mod tests {
         }
 
         #[test]
-        fn merging_is_associative_and_commutative(a in prop::collection::vec(1u64..10_000_000, 0..40),
-                                                  b in prop::collection::vec(1u64..10_000_000, 0..40),
-                                                  c in prop::collection::vec(1u64..10_000_000, 0..40)) {
+        fn merging_is_associative_and_commutative(a in prop::collection::vec(0u64..10_000_000, 0..40),
+                                                  b in prop::collection::vec(0u64..10_000_000, 0..40),
+                                                  c in prop::collection::vec(0u64..10_000_000, 0..40)) {
             let all: Vec<u64> = a.iter().chain(&b).chain(&c).copied().collect();
             let (a, b, c) = (of(&a), of(&b), of(&c));
             let mut left = a.clone();
@@ -351,7 +381,7 @@ mod tests {
         }
 
         #[test]
-        fn written_and_read_again_it_is_the_same(values in prop::collection::vec(1u64..4_000_000_000, 1..60)) {
+        fn written_and_read_again_it_is_the_same(values in prop::collection::vec(0u64..4_000_000_000, 1..60)) {
             let latency = of(&values);
             let json = serde_json::to_string(&latency).unwrap();
             let again: Latency = serde_json::from_str(&json).unwrap();

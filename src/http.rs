@@ -15,10 +15,12 @@ mod http2;
 mod hyper1;
 pub mod meter;
 mod own;
+mod quiet;
 pub mod request;
 mod resolve;
 pub mod tls;
 mod tunnel;
+pub mod websocket;
 
 pub use arrival::{Arrival, Arrived};
 pub use dial::{Dial, DialFault, Dialled};

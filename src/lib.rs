@@ -8,6 +8,7 @@ pub mod capacity;
 pub mod cli;
 pub mod command;
 pub mod connection_options;
+pub mod control;
 pub mod engine;
 pub mod exit;
 pub mod gate;

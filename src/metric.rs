@@ -5,7 +5,7 @@
 
 use crate::histogram::Latency;
 use crate::units::nearest;
-use crate::window::{ScenarioWindow, SeriesWindow, Window};
+use crate::window::{ScenarioWindow, SeriesWindow, SocketWindow, Window};
 
 /// What a metric can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,6 +163,20 @@ pub const METRICS: &[Metric] = &[
     iterations("dropped_iterations", Kind::Counter, "", |s, r| r.count += s.iterations.dropped),
     iterations("interrupted_iterations", Kind::Counter, "", |s, r| r.count += s.iterations.interrupted),
     iterations("vus", Kind::Gauge, "", |s, r| r.value += s.vus as f64),
+    requests("ws_connecting", Kind::Trend, "ms", |s, _, r| sockets(s, |ws| r.all_of(&ws.connecting))),
+    requests("ws_session_duration", Kind::Trend, "ms", |s, _, r| sockets(s, |ws| r.all_of(&ws.duration))),
+    requests("ws_expect_duration", Kind::Trend, "ms", |s, _, r| sockets(s, |ws| r.all_of(&ws.expected))),
+    requests("ws_sessions", Kind::Counter, "", |s, _, r| {
+        sockets(s, |ws| r.count += ws.sessions.completed + ws.sessions.failed);
+    }),
+    requests("ws_session_failed", Kind::Rate, "", |s, _, r| {
+        sockets(s, |ws| {
+            r.count += ws.sessions.failed;
+            r.total += ws.sessions.completed + ws.sessions.failed;
+        });
+    }),
+    requests("ws_msgs_sent", Kind::Counter, "", |s, _, r| sockets(s, |ws| r.count += ws.sent)),
+    requests("ws_msgs_received", Kind::Counter, "", |s, _, r| sockets(s, |ws| r.count += ws.received)),
     Metric { name: "checks", kind: Kind::Rate, unit: "", source: Source::Checks, tags: &["check"] },
     named("publish_create"),
     named("publish_upload"),
@@ -172,6 +186,10 @@ pub const METRICS: &[Metric] = &[
     named("publish_first_response"),
     named("publish_total"),
 ];
+
+fn sockets(series: &SeriesWindow, mut read: impl FnMut(&SocketWindow)) {
+    series.sockets.iter().for_each(|sockets| read(sockets));
+}
 
 fn http_reqs(series: &SeriesWindow, narrow: &Narrow, reading: &mut Reading) {
     let requests = &series.requests;
@@ -297,6 +315,20 @@ mod tests {
     fn requests_without_a_phase_have_zero_of_it() {
         let connecting = find("http_req_connecting").unwrap().read(&window(), &[0], &[], &Narrow::All);
         assert_eq!((connecting.latency.count(), connecting.latency.mean_ms()), (4, Some(1.0)));
+    }
+
+    #[test]
+    fn sessions_are_no_requests() {
+        let mut window = Window::new(2, 1);
+        let ws = window.series[1].sockets.get_or_insert_default();
+        (ws.sessions.completed, ws.sessions.failed, ws.sent, ws.received) = (3, 1, 7, 9);
+        ws.expected.record_n(Duration::from_millis(4), 7);
+        let read = |name: &str, series: &[usize]| find(name).unwrap().read(&window, series, &[0], &Narrow::All);
+        assert_eq!((read("ws_sessions", &[0, 1]).count, read("ws_sessions", &[0]).count), (4, 0));
+        assert_eq!((read("ws_msgs_sent", &[1]).count, read("ws_msgs_received", &[1]).count), (7, 9));
+        let failed = read("ws_session_failed", &[1]);
+        assert_eq!((failed.count, failed.total, read("http_reqs", &[1]).count), (1, 4, 0));
+        assert_eq!(read("ws_expect_duration", &[1]).latency.count(), 7);
     }
 
     #[test]

@@ -73,6 +73,16 @@ pub enum ErrorKind {
     Status(u16),
     /// The status was expected, the body was not.
     Body,
+    /// The server closed a WebSocket before the session was over.
+    SocketClosed,
+    /// What came on a WebSocket is none: a wrong answer to the opening, a frame that the protocol does not have.
+    SocketProtocol,
+    /// A message is longer than the limit of the step.
+    SocketTooLong,
+    /// No message that was expected came in time.
+    SocketExpect,
+    /// The server did not answer the end of a WebSocket.
+    SocketClose,
     /// This process has no file descriptor left.
     Descriptors,
     /// This machine has no ephemeral port left.
@@ -96,6 +106,12 @@ impl ErrorKind {
             ErrorKind::Timeout => 1050,
             ErrorKind::Status(status) if status >= 400 => 1000 + status,
             ErrorKind::Status(_) | ErrorKind::Protocol | ErrorKind::Body => 1000,
+            // k6 has no codes for sessions.
+            ErrorKind::SocketClosed
+            | ErrorKind::SocketProtocol
+            | ErrorKind::SocketTooLong
+            | ErrorKind::SocketExpect
+            | ErrorKind::SocketClose => 1000,
             ErrorKind::Descriptors | ErrorKind::Ports => 1213,
         }
     }
@@ -105,6 +121,11 @@ impl ErrorKind {
     pub fn blame(self) -> Blame {
         match self {
             ErrorKind::Status(_) | ErrorKind::Body | ErrorKind::Protocol => Blame::Server,
+            ErrorKind::SocketClosed
+            | ErrorKind::SocketProtocol
+            | ErrorKind::SocketTooLong
+            | ErrorKind::SocketExpect
+            | ErrorKind::SocketClose => Blame::Server,
             ErrorKind::Descriptors | ErrorKind::Ports => Blame::Generator,
             _ => Blame::Network,
         }
@@ -128,6 +149,11 @@ impl ErrorKind {
             ErrorKind::Protocol => "not a valid HTTP response",
             ErrorKind::Status(status) => return format!("status {status}"),
             ErrorKind::Body => "unexpected body",
+            ErrorKind::SocketClosed => "WebSocket closed by the server before the session was over",
+            ErrorKind::SocketProtocol => "not a valid WebSocket",
+            ErrorKind::SocketTooLong => "WebSocket message longer than the limit",
+            ErrorKind::SocketExpect => "no expected WebSocket message in time",
+            ErrorKind::SocketClose => "the end of the WebSocket was not answered",
             ErrorKind::Descriptors => "this machine has no file descriptor left",
             ErrorKind::Ports => "this machine has no ephemeral port left",
         };
@@ -135,7 +161,7 @@ impl ErrorKind {
     }
 }
 
-const NAMES: [(ErrorKind, &str); 15] = [
+const NAMES: [(ErrorKind, &str); 20] = [
     (ErrorKind::Dns, "dns"),
     (ErrorKind::Refused, "refused"),
     (ErrorKind::ConnectTimeout, "connect_timeout"),
@@ -149,6 +175,11 @@ const NAMES: [(ErrorKind, &str); 15] = [
     (ErrorKind::Timeout, "timeout"),
     (ErrorKind::Protocol, "protocol"),
     (ErrorKind::Body, "body"),
+    (ErrorKind::SocketClosed, "ws_closed"),
+    (ErrorKind::SocketProtocol, "ws_protocol"),
+    (ErrorKind::SocketTooLong, "ws_too_long"),
+    (ErrorKind::SocketExpect, "ws_expect"),
+    (ErrorKind::SocketClose, "ws_close"),
     (ErrorKind::Descriptors, "descriptors"),
     (ErrorKind::Ports, "ports"),
 ];

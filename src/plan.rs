@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub use self::steps::{DataPlan, StepList, StepsPlan};
+pub use self::steps::{BundlePlan, DataPlan, StepList, StepsPlan};
 use crate::connection_options::ConnectionOptions;
 pub use crate::schedule::{Executor, Spacing, Stage};
 use crate::threshold::Limit;
@@ -241,6 +241,21 @@ impl Plan {
     #[must_use]
     pub fn fetches(&self, scenario: usize) -> bool {
         self.scenarios.get(scenario).is_some_and(|s| !matches!(s.program, ProgramPlan::Publish(_)))
+    }
+
+    /// Whether a series of a scenario is of requests that fetch, and not of what a publisher does.
+    #[must_use]
+    pub fn is_fetch(&self, scenario: usize, step: usize) -> bool {
+        match self.scenarios.get(scenario).map(|scenario| &scenario.program) {
+            Some(ProgramPlan::Steps(steps)) => steps.steps().nth(step).is_none_or(|step| step.connect.is_none()),
+            _ => self.fetches(scenario),
+        }
+    }
+
+    /// Whether a series, by its place in a window, is one of requests that fetch.
+    #[must_use]
+    pub fn fetches_in(&self, at: usize, series: &Series) -> bool {
+        self.is_fetch(series.scenario, at - self.first_series(series.scenario))
     }
 
     /// Whether a scenario runs lists of steps; then an iteration may be several requests.

@@ -2,6 +2,8 @@
 //!
 //! Knows no clock: every call says when it happened, as the time since the start of the run.
 
+mod sockets;
+
 use std::time::Duration;
 
 use crate::outcome::{Ended, Phases};
@@ -55,6 +57,10 @@ pub struct Recorder {
     vus: Vec<u64>,
     /// VUs that wait on purpose.
     pausing: Vec<u64>,
+    /// VUs that are in a WebSocket session.
+    in_session: Vec<u64>,
+    /// Open sessions, by series.
+    sessions: Vec<u64>,
     /// Up to when the VUs' time is integrated.
     integrated: Duration,
     nodes: Vec<String>,
@@ -75,6 +81,8 @@ impl Recorder {
             iterating: vec![0; scenarios],
             vus: vec![0; scenarios],
             pausing: vec![0; scenarios],
+            in_session: vec![0; scenarios],
+            sessions: vec![0; series],
             integrated: Duration::ZERO,
             nodes: Vec::new(),
         }
@@ -257,6 +265,12 @@ impl Recorder {
         }
     }
 
+    /// A publish that was a step is over.
+    pub fn published(&mut self, now: Duration, scenario: usize, succeeded: bool) {
+        self.roll(now);
+        self.window.scenarios[scenario].published.count(succeeded);
+    }
+
     /// How late the event loop was.
     pub fn lag(&mut self, now: Duration, lag: Duration) {
         self.roll(now);
@@ -298,13 +312,19 @@ impl Recorder {
 
     fn close(&mut self, end: Duration) {
         self.integrate(end);
-        let fresh = Window::new(self.window.series.len(), self.window.scenarios.len());
-        let mut window = std::mem::replace(&mut self.window, fresh);
+        let next = self.window.successor();
+        let mut window = std::mem::replace(&mut self.window, next);
         let from = SECOND * u32::try_from(self.second).unwrap_or(u32::MAX);
         window.span_ns = Some((nanos(from), nanos(end)));
         for (at, series) in window.series.iter_mut().enumerate() {
             series.requests.carried_out = self.in_flight[at];
             self.window.series[at].requests.carried_in = self.in_flight[at];
+            if let Some(sockets) = &mut series.sockets {
+                sockets.sessions.carried_out = self.sessions[at];
+            }
+            if self.sessions[at] > 0 {
+                self.window.series[at].sockets.get_or_insert_default().sessions.carried_in = self.sessions[at];
+            }
         }
         for (at, scenario) in window.scenarios.iter_mut().enumerate() {
             scenario.iterations.carried_out = self.iterating[at];
@@ -321,6 +341,7 @@ impl Recorder {
         for (at, scenario) in self.window.scenarios.iter_mut().enumerate() {
             scenario.vu_time_ns += passed * u128::from(self.vus[at]);
             scenario.pause_ns += passed * u128::from(self.pausing[at]);
+            scenario.session_ns += passed * u128::from(self.in_session[at]);
         }
     }
 }

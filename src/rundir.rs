@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `plan.json` | the plan and the environment, before the first request |
 //! | `windows.ndjson` | one line per second, histograms inside; synced every few seconds |
-//! | `events.ndjson` | what happened: steps of a search, publishes, faults |
+//! | `events.ndjson` | what happened: steps of a search, publishes, faults, what was done to the run |
 //! | `journal.ndjson` | what we made on the server, written before it was made |
 //! | `summary.json` | the result |
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Environment;
 use crate::plan::{self, Plan};
-use crate::summary::{Builder, RunState, SCHEMA, Summary};
+use crate::summary::{Builder, ControlEvent, RunState, SCHEMA, Summary};
 use crate::window::Second;
 
 /// A directory that cannot be written or read.
@@ -99,6 +99,9 @@ impl Lines {
     }
 }
 
+/// What a line of `events.ndjson` is called that says what was done to a run while it was on.
+const CONTROL: &str = "control";
+
 /// Lines of `windows.ndjson` between two syncs to the disk: what a power failure can cost, in seconds.
 const SYNC_EVERY: u32 = 5;
 
@@ -166,6 +169,16 @@ impl RunDir {
         self.events.append(event)
     }
 
+    /// Appends what somebody did to the run.
+    ///
+    /// # Errors
+    /// Where the disk says no.
+    pub fn control(&mut self, event: &ControlEvent) -> Result<(), RunDirFault> {
+        let mut line = serde_json::to_value(event).map_err(|e| content(&self.events.path, &e))?;
+        line["event"] = CONTROL.into();
+        self.events.append(&line)
+    }
+
     /// Writes `summary.json`, whole or not at all.
     ///
     /// # Errors
@@ -216,10 +229,22 @@ pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
     }
     let PlanFile { plan, environment, .. } = read_plan(path)?;
     let mut builder = Builder::new(plan, environment);
+    control_events(path).into_iter().for_each(|event| builder.control(event));
     for second in seconds(path)? {
         builder.add(&second?);
     }
     Ok(builder.finish(RunState::Partial))
+}
+
+/// What was done to a run while it was on. A line that cannot be read, as a kill leaves it, is left out.
+fn control_events(path: &Path) -> Vec<ControlEvent> {
+    let text = fs::read(path.join("events.ndjson")).unwrap_or_default();
+    let event = |line: &[u8]| {
+        let mut event: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
+        let kind = event.remove("event")?;
+        if kind == CONTROL { serde_json::from_value(event.into()).ok() } else { None }
+    };
+    text.split(|byte| *byte == b'\n').filter_map(event).collect()
 }
 
 /// Reads `plan.json` of a run.

@@ -37,6 +37,7 @@ mod profile;
 mod reply;
 mod server;
 mod simulate;
+mod sockets;
 mod store;
 mod tasks;
 

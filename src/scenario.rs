@@ -29,6 +29,7 @@ mod exec;
 mod executor;
 mod limit;
 pub mod reader;
+pub mod schema;
 pub mod steps;
 pub mod template;
 
@@ -42,7 +43,7 @@ use toml::de::DeTable;
 pub use self::exec::Exec;
 pub use self::executor::{ExecutorName, keys};
 use self::reader::{Fault, Faults, Fields};
-use self::steps::{ListUse, StepFile};
+use self::steps::{ConnectStep, ListUse, StepFile};
 use crate::connection_options::ConnectionChoices;
 use crate::schedule::Executor;
 use crate::threshold::{Limit, Threshold, ThresholdFault};
@@ -215,8 +216,10 @@ impl LoadTest {
                 for one in step.1 {
                     let mut labels = of_scenario.clone();
                     labels.extend(one.labels());
-                    // With several lists the name has that of its list in it: that is settled when there is a plan.
-                    labels.extend((lists.len() == 1).then_some(("step", one.name.as_str())));
+                    // With several lists the name has that of its list in it, and a publish has several: that is
+                    // settled when there is a plan.
+                    let settled = lists.len() == 1 && one.connect.is_none();
+                    labels.extend(settled.then_some(("step", one.name.as_str())));
                     all.push(labels);
                 }
             }
@@ -225,6 +228,12 @@ impl LoadTest {
             }
         }
         all
+    }
+
+    /// The steps that publish, of the lists that scenarios run.
+    pub fn publishing_steps(&self) -> impl Iterator<Item = &ConnectStep> {
+        let lists = self.scenarios.values().flat_map(|scenario| scenario.exec.lists());
+        lists.filter_map(|(list, _)| self.steps.lists.get(list)).flatten().filter_map(|step| step.connect.as_ref())
     }
 
     /// Which scenario runs which list of steps.

@@ -6,7 +6,9 @@
 
 mod body;
 mod judge;
+mod part;
 mod request;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -24,9 +26,12 @@ use rand::{RngExt as _, SeedableRng as _};
 use url::Url;
 
 use self::judge::Judge;
+pub use self::part::{Part, Parts};
+use self::part::{PartDraft, Taken};
 use self::request::{Draft, redirected};
+use self::talk::{Talk, Talking};
 use self::text::{Names, Text, Values};
-use crate::engine::program::{Action, Exchange, Expect, Notes, Outcome, Program, SeriesId};
+use crate::engine::program::{Action, Exchange, Expect, Heard, Notes, Outcome, Program, SeriesId};
 use crate::outcome::Ended;
 use crate::plan::StepsPlan;
 use crate::scenario::data::{DataSet, Order};
@@ -70,6 +75,8 @@ pub struct Given {
     pub scenario: String,
     /// Seed of everything random.
     pub seed: u64,
+    /// Makes what publishes; none where nothing can be published.
+    pub parts: Option<Arc<dyn Parts>>,
 }
 
 /// A scenario's steps, compiled; shared by all its VUs.
@@ -84,6 +91,7 @@ pub struct Recipe {
     origin: Url,
     scenario: String,
     seed: u64,
+    parts: Option<Arc<dyn Parts>>,
 }
 
 #[derive(Debug)]
@@ -106,6 +114,10 @@ struct Compiled {
     timeout: Duration,
     redirects: u32,
     think: Option<Think>,
+    /// What is done in the session that its request opens.
+    talk: Option<Talk>,
+    /// What it publishes.
+    part: Option<PartDraft>,
 }
 
 impl Recipe {
@@ -121,13 +133,14 @@ impl Recipe {
         }
         let (mut lists, mut series) = (Vec::new(), given.first);
         for list in &plan.lists {
-            let slots: BTreeSet<&String> = list.steps.iter().flat_map(|s| &s.extract).map(|e| &e.variable).collect();
+            let slots: BTreeSet<&String> = list.steps.iter().flat_map(Step::variables).collect();
             let slots: Vec<String> = slots.into_iter().cloned().collect();
             let names = Names { slots, data: data.clone(), env: plan.env.clone() };
             let mut steps = Vec::new();
             for step in &list.steps {
                 steps.push(compile(step, SeriesId(series), plan, &names, given)?);
-                series = series.checked_add(1).ok_or_else(|| CompileFault::new(&step.name, "too many steps"))?;
+                let taken = u16::try_from(step.series().len()).unwrap_or(u16::MAX);
+                series = series.checked_add(taken).ok_or_else(|| CompileFault::new(&step.name, "too many steps"))?;
             }
             lists.push(List { weight: u64::from(list.weight), slots: names.slots.len(), steps });
         }
@@ -140,6 +153,7 @@ impl Recipe {
             origin: given.origin.clone(),
             scenario: given.scenario.clone(),
             seed: given.seed,
+            parts: given.parts.clone(),
         })
     }
 
@@ -163,7 +177,10 @@ fn compile(
     given: &Given,
 ) -> Result<Compiled, CompileFault> {
     let unknown = |name: String| CompileFault::new(&step.name, format!("`${{{name}}}` is unknown"));
-    let draft = Draft::compile(step, plan, names, given)?;
+    let draft = match step.connect {
+        None => Draft::compile(step, plan, names, given)?,
+        Some(_) => Draft::none(&given.origin),
+    };
     let text = step.expect.body_contains.as_ref().map(|template| Text::plain(template, names));
     let body_contains = text.transpose().map_err(unknown)?;
     let expect = Expect {
@@ -183,6 +200,8 @@ fn compile(
         timeout: step.timeout.unwrap_or(plan.timeout),
         redirects: step.redirects,
         think: step.think,
+        part: step.connect.as_ref().map(|what| PartDraft::compile(step, what, series, names, given)).transpose()?,
+        talk: step.websocket.as_ref().map(|script| Talk::compile(step, script, names, given)).transpose()?,
     })
 }
 
@@ -206,6 +225,12 @@ enum State {
     Idle,
     /// An exchange was asked for.
     Asked,
+    /// In a WebSocket session.
+    Talking,
+    /// A publish is going on.
+    Publishing,
+    /// What was provisioned is being deleted; whether the iteration was good.
+    Removing(bool),
     /// The pause after a step.
     Thinking,
     /// The pause of an iteration that could not go on.
@@ -222,6 +247,14 @@ pub struct Steps {
     step: usize,
     /// The exchange that was asked for.
     asked: Option<Rc<Exchange>>,
+    /// What publishes, by list and step, once it was needed.
+    parts: BTreeMap<(usize, usize), Box<dyn Part>>,
+    /// Those that have to delete something at the end of the iteration.
+    taken: Taken,
+    /// Something was published in the iteration.
+    published: bool,
+    /// The session that the present step is in.
+    talking: Option<Talking>,
     /// Redirects that the present step has followed.
     hops: u32,
     /// Whether everything in the iteration went as it should.
@@ -248,6 +281,10 @@ impl Steps {
             list: 0,
             step: 0,
             asked: None,
+            parts: BTreeMap::new(),
+            taken: Taken::default(),
+            published: false,
+            talking: None,
             hops: 0,
             good: true,
             kept: BTreeMap::new(),
@@ -257,13 +294,13 @@ impl Steps {
         }
     }
 
-    fn begin(&mut self, notes: &mut Notes) -> Action {
+    fn begin(&mut self, now: Duration, notes: &mut Notes) -> Action {
         let recipe = self.recipe.clone();
         self.list = match recipe.lists.len() {
             1 => 0,
             _ => recipe.list(self.random.random_range(0..recipe.weights)),
         };
-        (self.step, self.good) = (0, true);
+        (self.step, self.good, self.published) = (0, true, false);
         self.values.iteration = self.begun;
         self.begun += 1;
         self.values.slots.clear();
@@ -277,11 +314,11 @@ impl Steps {
                 Order::Unique => recipe.used[at].fetch_add(1, Ordering::Relaxed),
             };
             if row >= rows {
-                return self.fail("every row of the data that is used once is used up", notes);
+                return self.fail(now, "every row of the data that is used once is used up", notes);
             }
             self.values.rows.push((set.clone(), usize::try_from(row).unwrap_or(0)));
         }
-        self.ask(notes)
+        self.ask(now, notes)
     }
 
     fn present(&self) -> &Compiled {
@@ -289,16 +326,22 @@ impl Steps {
     }
 
     /// Asks for the exchange of the present step.
-    fn ask(&mut self, notes: &mut Notes) -> Action {
+    fn ask(&mut self, now: Duration, notes: &mut Notes) -> Action {
         let recipe = self.recipe.clone();
         let step = &recipe.lists[self.list].steps[self.step];
         step.judge.begin(&mut self.values);
         self.hops = 0;
+        if let Some(part) = &step.part {
+            return self.publish(now, part, notes);
+        }
+        if let Some(talk) = &step.talk {
+            return self.open(now, step, talk, notes);
+        }
         if let Some(kept) = self.kept.get(&(self.list, self.step)) {
             return self.send(kept.clone());
         }
         match step.exchange(&self.values) {
-            Err(why) => self.fail(&why, notes),
+            Err(why) => self.fail(now, &why, notes),
             Ok(exchange) => {
                 if step.fixed {
                     self.kept.insert((self.list, self.step), exchange.clone());
@@ -330,14 +373,19 @@ impl Steps {
             failed = step.judge.extract(outcome, &mut self.values, &mut self.random).err();
         }
         if let Some(why) = failed {
-            return self.fail(&why, notes);
+            return self.fail(outcome.finished, &why, notes);
         }
-        match step.think {
+        self.rest(outcome.finished, step.think, notes)
+    }
+
+    /// After a step: its pause, then the next one.
+    fn rest(&mut self, now: Duration, think: Option<Think>, notes: &mut Notes) -> Action {
+        match think {
             Some(think) if !think.max.is_zero() => {
                 self.state = State::Thinking;
                 Action::Wait(self.pause(think))
             }
-            _ => self.go_on(notes),
+            _ => self.go_on(now, notes),
         }
     }
 
@@ -376,17 +424,16 @@ impl Steps {
     }
 
     /// The next step, or the end of the iteration.
-    fn go_on(&mut self, notes: &mut Notes) -> Action {
+    fn go_on(&mut self, now: Duration, notes: &mut Notes) -> Action {
         self.step += 1;
         if self.step < self.recipe.lists[self.list].steps.len() {
-            return self.ask(notes);
+            return self.ask(now, notes);
         }
-        self.state = State::Idle;
-        Action::End(self.good)
+        self.finish(now, self.good, notes)
     }
 
     /// The iteration cannot go on. Why is told once for each step of each VU, and not without end.
-    fn fail(&mut self, why: &str, notes: &mut Notes) -> Action {
+    fn fail(&mut self, now: Duration, why: &str, notes: &mut Notes) -> Action {
         if self.told.insert((self.list, self.step)) && self.recipe.told.fetch_add(1, Ordering::Relaxed) < TOLD {
             notes.events.push(serde_json::json!({
                 "event": "iteration_failed",
@@ -398,32 +445,34 @@ impl Steps {
             }));
         }
         // An iteration without an exchange takes no time: the next one would fail at once, and so on.
-        if self.asked.take().is_none() {
+        if self.asked.take().is_none() && self.talking.take().is_none() && !self.published {
             self.state = State::Failed;
             return Action::Wait(AFTER_FAILURE);
         }
-        self.state = State::Idle;
-        Action::End(false)
+        self.finish(now, false, notes)
     }
 }
 
 impl Program for Steps {
-    fn next(&mut self, _now: Duration, last: Option<Outcome<'_>>, notes: &mut Notes) -> Action {
+    fn next(&mut self, now: Duration, last: Option<Outcome<'_>>, notes: &mut Notes) -> Action {
         match (self.state, last) {
             (State::Asked, Some(outcome)) => self.told(&outcome, notes),
-            (State::Thinking, _) => self.go_on(notes),
-            (State::Failed, _) => {
-                self.state = State::Idle;
-                Action::End(false)
-            }
-            (State::Idle | State::Asked, _) => {
-                self.asked = None;
-                self.begin(notes)
+            (State::Thinking, _) => self.go_on(now, notes),
+            (State::Publishing | State::Removing(_), last) => self.go_on_publishing(now, last, notes),
+            (State::Failed, _) => self.finish(now, false, notes),
+            (State::Idle | State::Asked | State::Talking, _) => {
+                (self.asked, self.talking) = (None, None);
+                self.begin(now, notes)
             }
         }
     }
 
-    fn interrupted(&mut self, _now: Duration, _notes: &mut Notes) {
+    fn heard(&mut self, now: Duration, heard: Heard, notes: &mut Notes) -> Action {
+        self.go_on_talking(now, heard, notes)
+    }
+
+    fn interrupted(&mut self, now: Duration, notes: &mut Notes) {
+        self.interrupt(now, notes);
         self.state = State::Idle;
     }
 }

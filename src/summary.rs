@@ -3,11 +3,13 @@
 //! Made from windows, live or from a run directory: the same code, the same result. Knows no clock and no runtime.
 
 mod connections;
+mod control;
 mod figures;
 mod open;
 mod steps;
 
 pub use connections::Connections;
+pub use control::{ControlEvent, Controlled, Origin};
 pub use figures::{Figures, NodeFigures, PublishFigures};
 pub use open::OpenFigures;
 pub use steps::{StepFigures, steps};
@@ -37,6 +39,8 @@ pub enum RunState {
     Finished,
     /// By a signal.
     Interrupted,
+    /// By somebody who asked for it while it was on, in the terminal or through the REST endpoint.
+    Stopped,
     /// By one of our own rules: an error storm, a server that is gone.
     Aborted {
         /// Which, for people.
@@ -110,10 +114,27 @@ pub struct Summary {
     /// What became of the thresholds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<Verdict>,
+    /// What people did to it while it was on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<ControlEvent>,
+    /// Time of the seconds that lay in pauses, whole or in part, ns: in no figure of the measured part.
+    #[serde(default)]
+    pub paused_ns: u64,
+    /// Time between the first and the last measured second that lay in pauses, ns: `steady` spans it.
+    #[serde(default)]
+    pub gaps_ns: u64,
     /// Of a searched run.
     pub search: Option<Search>,
     /// Names of what we made and could not remove.
     pub left_behind: Vec<String>,
+}
+
+impl Summary {
+    /// Length of the measured part, seconds: what its span has of measured seconds.
+    #[must_use]
+    pub fn measured_s(&self) -> f64 {
+        self.steady.span_ns.map_or(0.0, |(from, to)| (to - from).saturating_sub(self.gaps_ns) as f64 / 1e9)
+    }
 }
 
 /// Makes a [`Summary`] from seconds, in order, in bounded memory.
@@ -128,6 +149,10 @@ pub struct Builder {
     open: (u64, Batch),
     health: Health,
     judge: Judge,
+    control: Vec<ControlEvent>,
+    paused_ns: u64,
+    /// Time of pauses between measured seconds, and since the last one of them.
+    gaps_ns: (u64, u64),
 }
 
 impl Builder {
@@ -145,6 +170,9 @@ impl Builder {
             parts: Vec::new(),
             open: (0, Batch::default()),
             health: Health::default(),
+            control: Vec::new(),
+            paused_ns: 0,
+            gaps_ns: (0, 0),
         }
     }
 
@@ -152,9 +180,15 @@ impl Builder {
     pub fn add(&mut self, second: &Second) {
         self.whole.merge(&second.window);
         self.judge.add(second);
+        if second.part == Part::Paused {
+            let paused_ns = second.window.span_ns.map_or(0, |(from, to)| to.saturating_sub(from));
+            self.paused_ns += paused_ns;
+            self.gaps_ns.1 += if self.steady.span_ns.is_some() { paused_ns } else { 0 };
+        }
         if second.part != Part::Steady {
             return;
         }
+        self.gaps_ns = (self.gaps_ns.0 + self.gaps_ns.1, 0);
         self.steady.merge(&second.window);
         self.health.add(second);
         let batch = self.batch(&second.window);
@@ -165,6 +199,11 @@ impl Builder {
             self.open.0 = part;
         }
         self.open.1.merge(&batch);
+    }
+
+    /// Takes what somebody did to the run.
+    pub fn control(&mut self, event: ControlEvent) {
+        self.control.push(event);
     }
 
     fn close_part(&mut self) {
@@ -181,6 +220,11 @@ impl Builder {
         self.judge.breach(passed)
     }
 
+    /// The metrics that there are thresholds on, each with whether it would fail now.
+    pub fn tainted(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.judge.tainted()
+    }
+
     /// Seconds measured so far.
     #[must_use]
     pub fn steady_seconds(&self) -> u64 {
@@ -193,7 +237,7 @@ impl Builder {
             let Some(measured) = window.series.get(at) else { continue };
             batch.completed += measured.requests.completed;
             batch.failed += measured.requests.failed;
-            if self.plan.fetches(series.scenario) {
+            if self.plan.fetches_in(at, series) {
                 batch.fetched += measured.requests.completed;
                 batch.fetch_duration.merge(&measured.duration);
             }
@@ -218,6 +262,9 @@ impl Builder {
             generator: self.health,
             api_requests_sent: 0,
             thresholds: self.judge.verdicts(),
+            control: self.control,
+            paused_ns: self.paused_ns,
+            gaps_ns: self.gaps_ns.0,
             search: None,
             left_behind: Vec::new(),
         }

@@ -2,8 +2,9 @@
 //!
 //! What k6 lacks: a time window (`window`), a time that is left out (`after`), the warm-up left out always, and no data
 //! is a failure. Counts and latencies are those from the warm-up on to the end of the graceful stop, because the slowest
-//! requests end there; a counter's `rate` is that of the measured part, up to the end of the schedule. Percentiles are
-//! those of the histograms (three digits, no interpolation). Limits relative to a baseline are the gate's.
+//! requests end there, and in the pauses that somebody asked for; a counter's `rate` is that of the measured part, up to
+//! the end of the schedule. Percentiles are those of the histograms (three digits, no interpolation). A limit in percent
+//! is relative to a baseline: a run that is over, or a documented one.
 
 mod expression;
 mod judge;
@@ -14,14 +15,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use expression::{Aggregation, Expression};
-pub use judge::{Judge, Verdict};
+pub use judge::{Judge, Relative, Verdict, measured};
 
 use crate::metric::{self, Kind, Metric, Narrow};
 use crate::plan::Plan;
 use crate::units::seconds;
 
 /// A threshold as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// The metric, with what it is narrowed by: `http_req_duration{scenario:fetch}`.
@@ -40,6 +41,12 @@ pub struct Limit {
     /// Only what was measured after so much of the run.
     #[serde(default, with = "seconds")]
     pub after: Duration,
+    /// What a limit in percent is relative to: a run directory, or the id of a documented baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
+    /// What that had, once it was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_value: Option<f64>,
 }
 
 mod maybe_seconds {
@@ -83,7 +90,9 @@ pub enum ThresholdFault {
         what: String,
     },
     /// The expression is none.
-    #[error("threshold {0:?}: write AGGREGATION OPERATOR NUMBER, for example p(95)<500 or rate<=0.01")]
+    #[error(
+        "threshold {0:?}: write AGGREGATION OPERATOR NUMBER, for example p(95)<500, rate<=0.01, or p(95)<=110% of a baseline"
+    )]
     Expression(String),
     /// A percentile outside 0..=100.
     #[error("threshold {0:?}: a percentile is from 0 to 100")]
@@ -118,7 +127,15 @@ impl Limit {
             delay_abort_eval: Duration::ZERO,
             window: None,
             after: Duration::ZERO,
+            baseline: None,
+            baseline_value: None,
         }
+    }
+
+    /// Whether it is relative to a baseline.
+    #[must_use]
+    pub fn is_relative(&self) -> bool {
+        Expression::parse(&self.expression).is_ok_and(|expression| expression.is_relative)
     }
 
     /// Reads `METRIC: EXPRESSION`.
@@ -272,7 +289,12 @@ fn key(text: &str) -> Result<(&str, Tags), ThresholdFault> {
     let mut tags = Vec::new();
     for tag in inside.split(',').filter(|tag| !tag.trim().is_empty()) {
         let (tag, value) = tag.split_once(':').ok_or_else(fault)?;
-        tags.push((bare(tag), bare(value)));
+        let (tag, mut value) = (bare(tag), bare(value));
+        // k6 writes `::a::b` of a group that scripts and files call `a::b`.
+        if tag == "group" {
+            value = value.trim_start_matches("::").to_owned();
+        }
+        tags.push((tag, value));
     }
     Ok((name.trim(), tags))
 }

@@ -1,5 +1,6 @@
 //! How people write values: on the command line and in scenario files.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Reads a duration with its unit: `300ms`, `1.5s`, `30m`, `1h30m`, `2d`.
@@ -41,6 +42,24 @@ fn unit_seconds(unit: &str) -> Option<f64> {
 
 fn unreadable(text: &str) -> String {
     format!("`{text}` is no duration: write for example 300ms, 1.5s, 30m, 1h30m (a year at most)")
+}
+
+/// Reads the address of an endpoint on this machine alone: `127.0.0.1:6565`, `[::1]:0`, `localhost:6565`.
+///
+/// # Errors
+/// A sentence for people where it is none, or where others could reach it.
+pub fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let local = text.trim().strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let address: SocketAddr = local.as_deref().unwrap_or(text.trim()).parse().map_err(|_e| {
+        format!("`{text}` is no address: write for example 127.0.0.1:6565, or port 0 for any that is free")
+    })?;
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "{} can be reached by others, who could stop the run: use 127.0.0.1 or [::1] (and a tunnel from elsewhere)",
+            address.ip()
+        ));
+    }
+    Ok(address)
 }
 
 /// A duration in a file: seconds, as a number.
@@ -95,6 +114,19 @@ mod tests {
         assert!(duration("30").unwrap_err().contains("30m"));
         for wrong in ["", "m", "5x", "1h30", "-3s", "1..5s", "99999999d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_on_this_machine_alone() {
+        for good in ["127.0.0.1:6565", "127.9.9.9:1", "[::1]:0", "localhost:80"] {
+            assert!(loopback(good).unwrap().ip().is_loopback(), "{good}");
+        }
+        for open in ["0.0.0.0:6565", "10.0.0.1:1", "[::]:80", "192.168.1.1:80", "[::ffff:10.0.0.1]:80"] {
+            assert!(loopback(open).unwrap_err().contains("reached by others"), "{open}");
+        }
+        for none in ["", "6565", ":6565", "127.0.0.1", "localhost", "localhost:", "example.com:80", "127.0.0.1:65536"] {
+            assert!(loopback(none).unwrap_err().contains("no address"), "{none}");
         }
     }
 

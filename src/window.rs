@@ -2,9 +2,13 @@
 //!
 //! Windows merge in any order: over workers, over seconds, over generators. Knows no clock and no runtime.
 
+mod sockets;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::sockets::SocketWindow;
 
 use crate::histogram::Latency;
 use crate::outcome::{Ended, ErrorKind};
@@ -154,9 +158,27 @@ pub struct SeriesWindow {
     /// Reads for which the kernel should have told when the bytes came, and did not.
     #[serde(skip_serializing_if = "is_zero")]
     pub unstamped: u64,
+    /// WebSocket sessions, of a step that has some. Boxed: other steps do not pay for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Box<SocketWindow>>,
 }
 
 impl SeriesWindow {
+    /// Of those that most requests have; the others grow where they are needed.
+    fn successor(&self) -> SeriesWindow {
+        SeriesWindow {
+            duration: self.duration.successor(),
+            failed_duration: self.failed_duration.successor(),
+            sending: self.sending.successor(),
+            waiting: self.waiting.successor(),
+            receiving: self.receiving.successor(),
+            response_time: self.response_time.successor(),
+            generator_delay: self.generator_delay.successor(),
+            duration_corrected: self.duration_corrected.successor(),
+            ..SeriesWindow::default()
+        }
+    }
+
     /// Adds another window's figures of the same series.
     pub fn merge(&mut self, other: &SeriesWindow) {
         self.requests.merge(&other.requests);
@@ -192,6 +214,9 @@ impl SeriesWindow {
         self.generator_delay.merge(&other.generator_delay);
         self.duration_corrected.merge(&other.duration_corrected);
         self.unstamped += other.unstamped;
+        if let Some(sockets) = &other.sockets {
+            self.sockets.get_or_insert_default().merge(sockets);
+        }
     }
 }
 
@@ -209,6 +234,12 @@ impl CheckWindow {
     /// Counts one response.
     pub fn count(&mut self, passed: bool) {
         *if passed { &mut self.passes } else { &mut self.fails } += 1;
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.passes + self.fails == 0
     }
 
     /// Adds other counts of the same check.
@@ -240,6 +271,9 @@ pub struct ScenarioWindow {
     pub vu_time_ns: u128,
     /// Part of it in which VUs waited on purpose: think time, pacing, back-off after a failed connection.
     pub pause_ns: u128,
+    /// Part of it in which VUs were in a WebSocket session, its think times included.
+    #[serde(skip_serializing_if = "is_no_time")]
+    pub session_ns: u128,
     /// Open model: from the time when they were due to their end, of completed iterations.
     #[serde(skip_serializing_if = "Latency::is_empty")]
     pub response_time: Latency,
@@ -249,6 +283,9 @@ pub struct ScenarioWindow {
     /// Of the dropped iterations those whose VUs were busy with what had begun late: the generator's fault.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_late: u64,
+    /// Publishes that were steps of iterations: those that succeeded, and those that did not.
+    #[serde(skip_serializing_if = "CheckWindow::is_empty")]
+    pub published: CheckWindow,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
@@ -256,7 +293,20 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
+fn is_no_time(n: &u128) -> bool {
+    *n == 0
+}
+
 impl ScenarioWindow {
+    fn successor(&self) -> ScenarioWindow {
+        ScenarioWindow {
+            iteration_duration: self.iteration_duration.successor(),
+            response_time: self.response_time.successor(),
+            arrival_lateness: self.arrival_lateness.successor(),
+            ..ScenarioWindow::default()
+        }
+    }
+
     /// Adds another window's figures of the same scenario, or of one that is shown together with it.
     pub fn merge(&mut self, other: &ScenarioWindow) {
         self.iterations.merge(&other.iterations);
@@ -264,9 +314,11 @@ impl ScenarioWindow {
         self.vus += other.vus;
         self.vu_time_ns += other.vu_time_ns;
         self.pause_ns += other.pause_ns;
+        self.session_ns += other.session_ns;
         self.response_time.merge(&other.response_time);
         self.arrival_lateness.merge(&other.arrival_lateness);
         self.dropped_late += other.dropped_late;
+        self.published.merge(&other.published);
     }
 }
 
@@ -329,6 +381,16 @@ impl Window {
         }
     }
 
+    /// An empty window for the next second, with room for what this one holds: the next one will most likely be alike.
+    #[must_use]
+    pub fn successor(&self) -> Window {
+        Window {
+            series: self.series.iter().map(SeriesWindow::successor).collect(),
+            scenarios: self.scenarios.iter().map(ScenarioWindow::successor).collect(),
+            ..Window::default()
+        }
+    }
+
     /// Adds another window: associative and commutative, with the empty one as identity.
     pub fn merge(&mut self, other: &Window) {
         self.span_ns = match (self.span_ns, other.span_ns) {
@@ -360,7 +422,9 @@ impl Window {
     /// Whether every count adds up.
     #[must_use]
     pub fn balanced(&self) -> bool {
-        self.series.iter().all(|s| s.requests.balanced()) && self.scenarios.iter().all(|s| s.iterations.balanced())
+        let sockets = |s: &SeriesWindow| s.sockets.as_ref().is_none_or(|sockets| sockets.sessions.balanced());
+        self.series.iter().all(|s| s.requests.balanced() && sockets(s))
+            && self.scenarios.iter().all(|s| s.iterations.balanced())
     }
 
     /// Length of the covered time in seconds.
@@ -378,6 +442,8 @@ pub enum Part {
     WarmUp,
     /// What the figures are made of.
     Steady,
+    /// A pause that was asked for lies in it, whole or in part.
+    Paused,
     /// After the end of the schedule: VUs finish what they have begun.
     Stopping,
 }
@@ -431,10 +497,16 @@ impl Alignment {
     }
 
     /// Takes one worker's window and returns the seconds that are complete now, oldest first.
-    pub fn push(&mut self, second: u64, window: &Window) -> Vec<(u64, Window)> {
-        let (count, merged) = self.pending.entry(second).or_default();
-        *count += 1;
-        merged.merge(window);
+    pub fn push(&mut self, second: u64, window: Window) -> Vec<(u64, Window)> {
+        match self.pending.get_mut(&second) {
+            None => {
+                self.pending.insert(second, (1, window));
+            }
+            Some((count, merged)) => {
+                *count += 1;
+                merged.merge(&window);
+            }
+        }
         let mut complete = Vec::new();
         while self.pending.get(&self.next).is_some_and(|(count, _)| *count >= self.workers) {
             if let Some((_, window)) = self.pending.remove(&self.next) {

@@ -20,7 +20,7 @@ mod capacity;
 #[path = "contract/synthetic.rs"]
 mod synthetic;
 
-use synthetic::{aborted, empty_load, full_load, saturated, spoilt_load, without_saturation};
+use synthetic::{aborted, controlled_load, empty_load, full_load, saturated, spoilt_load, without_saturation};
 
 const RAMP: &[&str] = &[
     "/result",
@@ -200,6 +200,31 @@ fn the_figures_of_the_documents_are_those_of_the_run() {
 }
 
 #[test]
+fn what_was_done_to_a_run_is_in_its_document_and_pauses_are_in_no_figure() {
+    // In the middle, at the end, and from the warm-up on; nothing but the time that is measured differs.
+    for (paused, measured_s) in [(20..26, 34.0), (36..42, 34.0), (1..4, 38.0)] {
+        let summary = controlled_load(&paused);
+        let document = load(&summary);
+        valid("load", &document);
+        assert_eq!((&document["state"], &document["duration_s"]), (&json!("stopped"), &json!(measured_s)));
+        assert_eq!(document["paused_s"], json!((paused.end - paused.start) as f64));
+        // The same every second, so the rates and VUs are those of the run without a pause.
+        let whole = load(&full_load());
+        let rate = |document: &Value| document["requests_per_second"]["fetch"].as_f64().unwrap();
+        assert!((rate(&document) / rate(&whole) - 1.0).abs() < 0.02, "{} {}", rate(&document), rate(&whole));
+        assert_eq!(document["vus"], json!(10.0));
+        let vus = json!({"at_s": paused.end as f64 - 0.25, "what": "vus", "from": "rest", "scenario": "fetch",
+            "vus_before": 10, "vus": 12});
+        assert_eq!(document["control"].as_array().unwrap().len(), 4);
+        assert_eq!(document["control"][1], vus);
+        // What is written is read back as it was.
+        let text = serde_json::to_string(&summary).unwrap();
+        assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);
+    }
+    assert_eq!(load(&full_load())["control"], json!([]));
+}
+
+#[test]
 fn the_binary_prints_one_valid_document_on_stdout() {
     let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract-runs");
     let output = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
@@ -229,6 +254,7 @@ fn what_people_read_of_a_load_test() {
     insta::assert_snapshot!("load", text::load(&full_load(), &baselines(), run_dir));
     insta::assert_snapshot!("load_one_baseline", text::load(&full_load(), &baselines()[..1], run_dir));
     insta::assert_snapshot!("load_not_valid", text::load(&spoilt_load(), &[], run_dir));
+    insta::assert_snapshot!("load_controlled", text::load(&controlled_load(&(20..26)), &[], run_dir));
     insta::assert_snapshot!("load_empty", text::load(&empty_load(), &[], run_dir));
 }
 

@@ -95,3 +95,43 @@ fn mixed_weighs_its_lists_and_publishes_beside_them() {
     assert_eq!((list["group"].as_str(), list["tags"]["kind"].as_str()), (Some("history"), Some("read")));
     assert!(document["publish"]["completed"].as_u64().is_some());
 }
+
+#[test]
+fn websocket_talks_as_a_dashboard_does() {
+    let (document, told) = run("websocket.toml", &["--no-publish"]);
+    let sessions = &document["websocket"];
+    let count = |name: &str| sessions[name].as_u64().unwrap();
+    assert!(count("completed") >= 10 && told == 0, "{sessions}");
+    assert_eq!((count("failed"), count("interrupted")), (0, 0));
+    equally(completed(&document, "page"), count("completed"), 10);
+    // Two messages go out in a session; the server says who it is, and of each message that it is busy, what the values
+    // are, and that it is idle. Those of the first are passed over.
+    equally(count("messages_sent"), 2 * count("completed"), 20);
+    equally(count("messages_received"), 7 * count("completed"), 70);
+    assert_eq!(step(&document, "session")["websocket"]["completed"], sessions["completed"]);
+    assert_eq!(
+        (step(&document, "session")["completed"].as_u64(), &document["errors"]),
+        (Some(0), &serde_json::json!([]))
+    );
+    let verdict = &document["thresholds"][0];
+    assert_eq!((verdict["metric"].as_str(), verdict["passed"].as_bool()), (Some("ws_session_failed"), Some(true)));
+}
+
+#[test]
+fn publishing_makes_applications_uses_them_and_leaves_none() {
+    let (document, told) = run("publishing.toml", &[]);
+    assert_eq!((document["requests"]["failed"].as_u64(), told), (Some(0), 0));
+    let publish = &document["publish"];
+    let (published, used) = (publish["completed"].as_u64().unwrap(), completed(&document, "use"));
+    // Three of them in each iteration, and at most two iterations under way at the edges.
+    assert!(used >= 2 && publish["failed"] == 0, "{publish}");
+    equally(published, 3 * used, 6);
+    equally(publish["phases_ms"]["total"]["n"].as_u64().unwrap(), published, 0);
+    assert_eq!(check(&document, "the environment is set"), (completed(&document, "settings"), 0));
+    // Requests of a publish have their series, and are no fetches.
+    for part in ["app/create", "app/upload", "app/deploy", "update/upload", "try/delete"] {
+        assert!(completed(&document, part) > 0, "{part}");
+    }
+    assert_eq!((completed(&document, "update/delete"), completed(&document, "app/prune")), (0, 0));
+    assert_eq!(document["left_behind"], serde_json::json!([]));
+}

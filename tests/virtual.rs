@@ -19,6 +19,8 @@ use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::Executor;
 use connect_bench::window::Part;
 
+#[path = "virtual/control.rs"]
+mod control;
 #[path = "virtual/executors.rs"]
 mod executors;
 #[path = "virtual/open.rs"]

@@ -36,9 +36,9 @@ file = "bundle.tar.gz"
 """
 
 
-def _start(arguments, directory, core=None):
+def _start(arguments, directory, core=None, realtime=False):
     command = [peers.BINARY, *arguments, "--json", "-q", "--runs-dir", os.path.join(directory, "runs"), "--insecure"]
-    return system.start(command, core, realtime=False, text=True)
+    return system.start(command, core, realtime, text=True)
 
 
 def _end(process):
@@ -82,9 +82,9 @@ def _open_sockets(pid):
 def growth(millions, engine, connections, say):
     """RSS in MB each time that another million requests has been made."""
     sizes = []
-    with Nginx(core=system.OTHER, realtime=False) as nginx, tempfile.TemporaryDirectory() as directory:
+    with Nginx() as nginx, tempfile.TemporaryDirectory() as directory:
         load = ["load", "--url", nginx.url, "-u", str(connections), "-d", "3600s", "--warmup", "5s"]
-        process = _start([*load, "--workers", "1", "--http1-engine", engine], directory, system.CORE)
+        process = _start([*load, "--workers", "1", "--http1-engine", engine], directory, system.CORE, True)
         started = time.monotonic()
         try:
             before, last = nginx.requests(), -1

@@ -1,4 +1,4 @@
-"""nginx on a free loopback port: 300 bytes of JSON, over http and https, and how many requests it has seen."""
+"""nginx on free loopback ports: 300 bytes of JSON, over http and https, HTTP/1.1 and 2, and how many requests it has seen."""
 
 import http.client
 import os
@@ -17,6 +17,7 @@ events {{ worker_connections {connections}; }}
 http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; reset_timedout_connection on;
 client_body_temp_path {d}/b; proxy_temp_path {d}/p; fastcgi_temp_path {d}/f; uwsgi_temp_path {d}/u; scgi_temp_path {d}/s;
 server {{ listen 127.0.0.1:{port} backlog=16384; listen 127.0.0.1:{tls} ssl backlog=16384; default_type application/json;
+listen 127.0.0.1:{h2} ssl http2 backlog=16384;
 ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem;
 location = /status {{ stub_status; }} location / {{ return 200 '{body}'; }} }} }}
 """
@@ -33,9 +34,11 @@ class Nginx:
 
     def __init__(self, core=system.CORE, realtime=True):
         self.core, self.realtime = core, realtime
-        self.port, self.tls = free_port(), free_port()
+        self.ports = {name: free_port() for name in ("port", "tls", "h2")}
+        self.port = self.ports["port"]
         self.url = f"http://127.0.0.1:{self.port}/"
-        self.tls_url = f"https://127.0.0.1:{self.tls}/"
+        self.tls_url = f"https://127.0.0.1:{self.ports['tls']}/"
+        self.h2_url = f"https://127.0.0.1:{self.ports['h2']}/"
 
     def __enter__(self):
         self.directory = tempfile.mkdtemp()
@@ -43,7 +46,7 @@ class Nginx:
         request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         request += ["-subj", "/CN=localhost", "-keyout", f"{self.directory}/key.pem", "-out", f"{self.directory}/cert.pem"]
         subprocess.run(request, check=True, capture_output=True)
-        values = {"d": self.directory, "port": self.port, "tls": self.tls, "body": BODY}
+        values = {"d": self.directory, "body": BODY, **self.ports}
         values |= {"files": 20_000, "connections": 19_000}
         config = os.path.join(self.directory, "nginx.conf")
         with open(config, "w", encoding="utf-8") as file:

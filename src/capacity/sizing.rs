@@ -7,11 +7,13 @@ pub mod cost;
 pub mod demand;
 pub mod measured;
 pub mod nodes;
+pub mod validation;
 
 use serde::{Deserialize, Serialize};
 
-use super::flow::{Curve, Flow, closed};
+use super::flow::{Curve, Flow, closed, open};
 use super::latency::Latencies;
+use crate::histogram::Latency;
 
 /// Share of the model's users that is published as a plan. The model is optimistic by up to 13 % where a server pauses,
 /// publishes or has a heavy tail (benches/STATISTICS.md).
@@ -72,6 +74,14 @@ pub struct Target {
     pub quantile: Option<f64>,
     /// The limit, ms.
     pub limit_ms: f64,
+}
+
+impl Target {
+    /// Its latency in a histogram, ms.
+    #[must_use]
+    pub fn of(self, latency: &Latency) -> Option<f64> {
+        self.quantile.map_or_else(|| latency.mean_ms(), |q| latency.quantile_ms(q))
+    }
 }
 
 /// A server as it was measured.
@@ -152,6 +162,17 @@ impl Server {
         })
     }
 
+    /// The latency of a target where requests come at a rate whatever becomes of them (Poisson: they find what there is
+    /// on average), ms. `None` where the server cannot keep up.
+    #[must_use]
+    pub fn expected_ms(&self, target: Target, per_s: f64) -> Option<f64> {
+        let flow = open(&self.curve, per_s)?;
+        match target.quantile {
+            None => Some(flow.response_s * 1000.0),
+            Some(q) => self.latencies.quantile_ms(&flow.probability, q),
+        }
+    }
+
     /// Probability of finding 0, 1, … others: what one user less leaves in the server (arrival theorem).
     fn found(&self, users: u32, think_s: f64) -> Vec<f64> {
         closed(&self.curve, users - 1, think_s).map_or_else(|| vec![1.0], |flow: Flow| flow.probability)
@@ -190,7 +211,6 @@ impl Server {
 mod tests {
     use super::*;
     use crate::capacity::knee::Knee;
-    use crate::histogram::Latency;
     use std::time::Duration;
 
     pub(super) fn server() -> Server {

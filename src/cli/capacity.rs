@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::OutputArgs;
+use super::RunArgs;
 use crate::units::duration;
 
 /// Who is to be served.
@@ -36,10 +36,12 @@ pub struct DemandArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  connect-bench capacity --users 3000 --think 10s --growth 5%/month\n  \
                         connect-bench capacity runs/20261121T120000Z-ramp-ab12 --target 'p(95)<500ms' --tier db=35%\n  \
-                        connect-bench capacity --users 3000 --prices prices.toml\n\n\
+                        connect-bench capacity --users 3000 --prices prices.toml\n  \
+                        connect-bench capacity --validate=10m -s https://connect.example.com\n\n\
                   A file of prices:\n  currency = \"USD\"\n  measured_on = \"m6i.2xlarge\"\n  fixed_per_hour = 0.25\n  \
                         [[size]]\n  name = \"m6i.2xlarge\"\n  vcpus = 8\n  per_hour = 0.384\n\n\
-                  Exit codes: 0; 104: no ramp that carries an answer, and which run is missing; 2: usage.")]
+                  Exit codes: 0; 99: validated, and the target was not kept; 104: no ramp that carries an answer, and which\n\
+                  run is missing; 121: validated, and this machine was the limit; 2: usage.")]
 pub struct CapacityArgs {
     /// Directory of a ramp [default: the newest that found an answer], and of load tests to hold it against.
     pub runs: Vec<PathBuf>,
@@ -58,10 +60,13 @@ pub struct CapacityArgs {
     /// File of prices (TOML): what sizes of nodes cost.
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
+    /// Put the planned rate on the server for so long, in the open model, and say whether the forecast held.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m", value_parser = duration)]
+    pub validate: Option<Duration>,
     /// Who is to be served.
     #[command(flatten)]
     pub demand: DemandArgs,
-    /// Where results go.
+    /// The server and how load is made, for `--validate`; and where results go.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub run: RunArgs,
 }

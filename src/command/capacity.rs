@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::output;
+use super::validate;
 use super::view::View;
 use crate::baseline::Measured;
-use crate::capacity::sizing::answer::{Evidence, Question, answer};
+use crate::capacity::sizing::answer::{Evidence, Question, answer, server};
 use crate::capacity::sizing::cost::{self, Prices};
 use crate::capacity::sizing::demand::Demand;
 use crate::capacity::sizing::measured::ByVus;
 use crate::capacity::sizing::nodes::Tier;
+use crate::capacity::sizing::validation::trial;
 use crate::capacity::sizing::{Behaviour, Target};
 use crate::cli::CapacityArgs;
 use crate::exit::Exit;
@@ -22,9 +24,9 @@ use crate::rundir;
 use crate::summary::{Figures, Search, Summary};
 use crate::units;
 
-pub(super) fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
-    let view = View::new(true);
-    output::check(&args.output)?;
+pub(super) async fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
+    let view = View::new(args.validate.is_none() || args.run.output.quiet);
+    output::check(&args.run.output)?;
     let documented = output::baselines(&[])?;
     let question = question(args)?;
     let (directory, ramp, search) = ramp(args)?;
@@ -35,12 +37,23 @@ pub(super) fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
     let evidence =
         Evidence { result: &search.result, steps: &search.steps, latencies: &latencies, loads: &loads, with_publish };
     let question = Question { nodes, most_nodes: args.max_nodes.max(nodes), ..question };
-    let answer = answer(&question, &evidence, &documented)
-        .map_err(|missing| Failure::invalid(anyhow::anyhow!("{}: {missing}", directory.display())))?;
+    let missing = |missing| Failure::invalid(anyhow::anyhow!("{}: {missing}", directory.display()));
+    let mut answer = answer(&question, &evidence, &documented).map_err(missing)?;
+    let mut exit = Exit::Pass;
+    if let Some(length) = args.validate {
+        let server = server(&evidence).map_err(missing)?;
+        let trial = trial(&answer, &server).ok_or_else(|| {
+            Failure::invalid(anyhow::anyhow!("--validate: no user gets what the targets ask for; nothing to validate"))
+        })?;
+        let (validation, invalid, ended) = validate::run(args, trial, length, &ramp.plan.target).await?;
+        answer.validation = Some(validation);
+        answer.notes.extend(invalid.iter().map(|why| format!("The validation is NOT VALID: {why}.")));
+        exit = ended;
+    }
     let document = report::json::capacity(&answer, &ramp, &directory);
     let text = report::text::capacity(&answer, &ramp.plan.target, &directory);
-    output::deliver(&args.output, &document, &text, &view).map_err(Failure::from)?;
-    Ok(Exit::Pass)
+    output::deliver(&args.run.output, &document, &text, &view).map_err(Failure::from)?;
+    Ok(exit)
 }
 
 fn measured(summary: &Summary) -> Measured {
@@ -129,7 +142,7 @@ fn prices(path: &Path) -> Result<Prices, Failure> {
 /// The first of the runs that is a ramp, or the newest one that found an answer.
 fn ramp(args: &CapacityArgs) -> Result<(PathBuf, Summary, Search), Failure> {
     let named = !args.runs.is_empty();
-    let candidates = if named { args.runs.clone() } else { rundir::list(&args.output.runs_dir) };
+    let candidates = if named { args.runs.clone() } else { rundir::list(&args.run.output.runs_dir) };
     for directory in candidates {
         let summary = match rundir::read(&directory) {
             Ok(summary) => summary,
@@ -140,7 +153,7 @@ fn ramp(args: &CapacityArgs) -> Result<(PathBuf, Summary, Search), Failure> {
             return Ok((directory, summary, search));
         }
     }
-    let place = if named { "among the runs".to_owned() } else { format!("in {}", args.output.runs_dir.display()) };
+    let place = if named { "among the runs".to_owned() } else { format!("in {}", args.run.output.runs_dir.display()) };
     let why = format!("there is no ramp {place}, and capacity is read from one: run `connect-bench ramp` first");
     Err(Failure::invalid(anyhow::anyhow!(why)))
 }

@@ -1,4 +1,4 @@
-//! `connect-bench check`: validates a scenario file and prints what it would do (k6's `inspect`).
+//! `connect-bench check`: validates a scenario file and prints what it would do (k6's `inspect`), or prints the schema of such files.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::cli::CheckArgs;
 use crate::exit::Exit;
 use crate::report::number::{count, duration};
 use crate::report::text::table;
-use crate::scenario::{LoadTest, Scenario};
+use crate::scenario::{LoadTest, Scenario, schema};
 use crate::schedule::Executor;
 use crate::threshold::Limit;
 
@@ -90,7 +90,7 @@ impl<'l> PlanDocument<'l> {
             let vus = if s.start_vus == s.max_vus { count(s.max_vus.into()) } else { range(s.start_vus, s.max_vus) };
             rows.push(vec![
                 s.name.to_owned(),
-                format!("{} ({})", kind(s.executor), s.model),
+                format!("{} ({})", s.executor.name(), s.model),
                 s.exec.clone(),
                 vus,
                 duration(s.begins_s),
@@ -122,25 +122,19 @@ fn range(from: u32, to: u32) -> String {
     format!("{} to {}", count(from.into()), count(to.into()))
 }
 
-fn kind(executor: &Executor) -> &'static str {
-    match executor {
-        Executor::ConstantVus { .. } => "constant-vus",
-        Executor::RampingVus { .. } => "ramping-vus",
-        Executor::SharedIterations { .. } => "shared-iterations",
-        Executor::PerVuIterations { .. } => "per-vu-iterations",
-        Executor::ConstantArrivalRate { .. } => "constant-arrival-rate",
-        Executor::RampingArrivalRate { .. } => "ramping-arrival-rate",
-        Executor::Searched { .. } => "searched",
-    }
-}
-
 pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
-    let load_test = run_file::read(&args.file)?;
+    let Some(file) = &args.file else {
+        // The command line has seen to it: without a file it is the schema that is asked for.
+        let text = serde_json::to_string_pretty(&schema::schema()).context("the schema has no JSON form")?;
+        output::print(&(text + "\n"))?;
+        return Ok(Exit::Pass);
+    };
+    let load_test = run_file::read(file)?;
     let plan = PlanDocument::of(&load_test);
     let text = if args.json {
         serde_json::to_string_pretty(&plan).context("the plan has no JSON form")? + "\n"
     } else {
-        plan.text(&args.file)
+        plan.text(file)
     };
     output::print(&text)?;
     Ok(Exit::Pass)

@@ -10,9 +10,11 @@ use url::Url;
 
 use super::connection::Connections;
 use super::failure::Failure;
+use super::live::Live;
 use super::signals::Signals;
 use super::view::View;
-use crate::capacity::search::{Bin, Move, Outcome, Search};
+use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
+use crate::control::Asked;
 use crate::engine::run::{Delivery, Parts, Run};
 use crate::engine::worker::{Order, Programs};
 use crate::generator;
@@ -22,8 +24,8 @@ use crate::http::dial::NetDial;
 use crate::http::{ClientConfig, DialFault};
 use crate::plan::{Http1Engine, Plan};
 use crate::rundir::{PlanFile, RunDir};
-use crate::summary::{self, Builder, RunState, Summary};
-use crate::window::Second;
+use crate::summary::{self, Builder, Controlled, RunState, Summary};
+use crate::window::{Part, Second};
 
 /// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
 const GONE_AFTER: u32 = 30;
@@ -93,8 +95,10 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
         silence: Silence::default(),
         state: RunState::Finished,
         search,
+        live: std::mem::replace(&mut signals.live, Live::closed()),
         plan,
     };
+    course.live.begin(&course.plan, view);
     loop {
         tokio::select! {
             delivery = run.next() => match delivery {
@@ -105,9 +109,12 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
                 }
                 Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
             },
+            asked = course.live.next() => course.asked(asked, &run, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
+    course.live.end();
+    signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
 }
@@ -155,6 +162,7 @@ struct Course {
     steps_logged: usize,
     silence: Silence,
     state: RunState,
+    live: Live,
 }
 
 /// The time since a request was last completed.
@@ -171,13 +179,20 @@ struct Silence {
 impl Silence {
     fn add(&mut self, second: &Second) {
         let series = &second.window.series;
-        if series.iter().any(|s| s.requests.completed > 0) {
+        if second.part == Part::Paused {
+            // Nobody asks the server anything.
+            return;
+        }
+        let sockets = || series.iter().filter_map(|s| s.sockets.as_deref());
+        let talks = sockets().any(|s| s.sessions.completed + s.received > 0);
+        if talks || series.iter().any(|s| s.requests.completed > 0) {
             *self = Silence::default();
             return;
         }
         self.seconds += 1;
         self.failed += series.iter().map(|s| s.requests.failed).sum::<u64>();
-        self.answered |= series.iter().any(|s| !s.statuses.is_empty());
+        self.failed += sockets().map(|s| s.sessions.failed).sum::<u64>();
+        self.answered |= series.iter().any(|s| !s.statuses.is_empty()) || sockets().any(|s| s.is_answered());
     }
 
     /// Whether to give up: as many failures as VUs, lest a slow server with one failure be taken for a dead one.
@@ -199,13 +214,35 @@ impl Course {
                     log.event(&serde_json::json!({"event": "step", "second": second.second, "step": step}), view);
                 }
                 self.steps_logged = search.steps().len();
+                if search.progress().phase == Phase::Finished {
+                    self.live.stopped();
+                }
             }
             None => {
                 self.watch(&second, run);
                 self.judge(&second, run);
             }
         }
+        if self.state != RunState::Finished {
+            self.live.stopped();
+        }
+        self.live.second(&second, &self.builder);
         view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
+    }
+
+    /// Somebody asks for something: in the terminal, or through the REST endpoint.
+    fn asked(&mut self, asked: Asked, run: &Run, log: &mut Log, view: &mut View) {
+        let at = run.started().elapsed();
+        let effect = self.live.take(asked, at, view);
+        effect.orders.into_iter().for_each(|order| run.order(order));
+        for event in effect.events {
+            if event.what == Controlled::Stop && self.state == RunState::Finished {
+                self.state = RunState::Stopped;
+            }
+            let written = log.directory.control(&event);
+            log.note(written, view);
+            self.builder.control(event);
+        }
     }
 
     /// A load test against a server that is gone ends by itself.

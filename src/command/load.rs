@@ -8,12 +8,13 @@ use anyhow::anyhow;
 
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
 use super::view::View;
-use super::{connection, output, session};
+use super::{connection, output, relative, session};
 use crate::baseline::Baseline;
 use crate::capacity::search::Outcome;
 use crate::cli::{LoadArgs, OutputArgs};
@@ -46,12 +47,15 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     check_engine(&args.run.engine)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
-    let thresholds = thresholds(&args.threshold)?;
+    let mut thresholds = thresholds(&args.threshold)?;
     expect_scenarios(&thresholds)?;
+    relative::resolve(&mut thresholds, args.threshold_baseline.as_deref(), &args.run.output.runs_dir)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let vus = vus(args, &aim)?;
     check_files(vus)?;
@@ -97,6 +101,7 @@ pub(super) async fn conclude(
     summary.left_behind = left;
     summary.api_requests_sent += session.further_requests();
     log.summary(&summary, view);
+    signals.live.ended(&summary.state);
     view.finish();
     Ok(summary)
 }

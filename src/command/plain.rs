@@ -12,6 +12,7 @@ use url::Url;
 use super::connection::Connections;
 use super::drive::address;
 use super::failure::Failure;
+use super::parts::StepBundles;
 use super::programs::{AGENT, Ingredients, exchange};
 use super::session::{Session, tls_for};
 use super::view::View;
@@ -59,8 +60,13 @@ pub(super) async fn prepare(
         content_guid: None,
         fetch_with_key: false,
     };
-    let ingredients =
-        Ingredients { key: None, bundle: Bytes::new(), base_path: "/".to_owned(), materials: Arc::default() };
+    let ingredients = Ingredients {
+        key: None,
+        bundle: Bytes::new(),
+        base_path: "/".to_owned(),
+        materials: Arc::default(),
+        step_bundles: StepBundles::default(),
+    };
     let publish_took = Duration::ZERO;
     let root = "/".to_owned();
     Ok(Session {

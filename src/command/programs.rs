@@ -9,20 +9,21 @@ use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
+use super::parts::{StepBundles, StepPublishers};
 use crate::connection_options::Codings;
 use crate::engine::fetch::Fetch;
 use crate::engine::program::{Exchange, Expect, Program, Request, SeriesId};
 use crate::engine::worker::Programs;
-use crate::plan::{FetchPlan, Plan, ProgramPlan, PublishPlan};
+use crate::plan::{FetchPlan, Plan, ProgramPlan, PublishPlan, StepsPlan};
 use crate::posit_connect::journal::description;
 use crate::posit_connect::provision::Access;
-use crate::posit_connect::publish::{self, PublishInto, PublishLoop, PublishSeries, PublishTimeouts};
+use crate::posit_connect::publish::{self, Lasts, PublishInto, PublishLoop, PublishSeries, PublishTimeouts};
 use crate::scenario::steps::StepFile;
 use crate::secret::ApiKey;
 use crate::steps::{self, Steps};
 
 /// Names of the publish loop's steps, in the order of [`PublishSeries`].
-pub(super) const PUBLISH_STEPS: [&str; 7] = ["create", "upload", "deploy", "task", "first_response", "prune", "delete"];
+pub(super) const PUBLISH_STEPS: [&str; 7] = crate::scenario::steps::connect::PARTS;
 
 /// `User-Agent` of every request.
 pub(super) const AGENT: &str = concat!("connect-bench/", env!("CARGO_PKG_VERSION"));
@@ -36,6 +37,8 @@ pub(super) struct Ingredients {
     pub(super) base_path: String,
     /// Data and files of steps.
     pub(super) materials: Arc<StepFile>,
+    /// What steps publish.
+    pub(super) step_bundles: StepBundles,
 }
 
 /// Ready to make programs; everything that can be wrong was found out.
@@ -70,7 +73,7 @@ impl Kitchen {
                     Recipe::Publish(Box::new(recipe))
                 }
                 ProgramPlan::Steps(steps) => {
-                    let given = step_ingredients(plan, at, first, ingredients)?;
+                    let given = step_ingredients(plan, (at, steps), first, ingredients)?;
                     let recipe = steps::Recipe::new(steps, &given);
                     let recipe = recipe.with_context(|| format!("scenario {:?}", scenario.name))?;
                     Recipe::Steps(Arc::new(recipe))
@@ -117,7 +120,12 @@ pub(super) fn exchange(
     Ok(Exchange { series, request, expect, keep_body: 0, timeout: fetch.timeout })
 }
 
-fn step_ingredients(plan: &Plan, scenario: usize, first: u16, given: &Ingredients) -> anyhow::Result<steps::Given> {
+fn step_ingredients(
+    plan: &Plan,
+    (scenario, steps): (usize, &StepsPlan),
+    first: u16,
+    given: &Ingredients,
+) -> anyhow::Result<steps::Given> {
     let mut origin = plan.target.url.clone();
     origin.set_path("/");
     let data = given.materials.data.iter().map(|(name, data)| (name.clone(), data.set.clone()));
@@ -130,7 +138,15 @@ fn step_ingredients(plan: &Plan, scenario: usize, first: u16, given: &Ingredient
         first,
         scenario: plan.scenarios[scenario].name.clone(),
         seed: plan.seed ^ ((scenario as u64) << 32),
+        parts: StepPublishers::of(plan, scenario, steps, given),
     })
+}
+
+/// The series of a publish, from its first on.
+pub(super) fn series(first: u16) -> PublishSeries {
+    let [create, upload, deploy, task, first_response, prune, delete] =
+        std::array::from_fn(|at| SeriesId(first + u16::try_from(at).unwrap_or(0)));
+    PublishSeries { create, upload, deploy, task, first_response, prune, delete }
 }
 
 fn publish_recipe(
@@ -139,9 +155,7 @@ fn publish_recipe(
     first: u16,
     given: &Ingredients,
 ) -> anyhow::Result<publish::PublishPlan> {
-    let [create, upload, deploy, task, first_response, prune, delete] =
-        std::array::from_fn(|at| SeriesId(first + u16::try_from(at).unwrap_or(0)));
-    let series = PublishSeries { create, upload, deploy, task, first_response, prune, delete };
+    let series = series(first);
     let with_key = publish.with_key;
     let into = match &publish.guid {
         Some(guid) => PublishInto::One { guid: guid.clone(), with_key },
@@ -151,6 +165,8 @@ fn publish_recipe(
             access: if with_key { Access::WithKey } else { Access::Everyone },
             first_number: 1,
             number_step: 1,
+            lasts: Lasts::Publish,
+            variables: Vec::new(),
         },
     };
     Ok(publish::PublishPlan {

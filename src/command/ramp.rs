@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use super::connection;
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::load::{conclude, warm_up, whole_seconds};
 use super::output;
 use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
@@ -37,8 +38,10 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let baselines = output::baselines(&args.baseline)?;
     let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
     check_files(args.max_vus)?;
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let place = Place::new("ramp", &args.run.output);
     let mut log = Log::create(&place.directory)?;
@@ -110,6 +113,7 @@ fn ramp_verdict(summary: &Summary) -> Exit {
     let outcome = summary.search.as_ref().map(|search| &search.result.outcome);
     let ran = match (&summary.state, outcome) {
         (RunState::Interrupted, _) => Exit::Interrupted,
+        (RunState::Stopped, _) => Exit::Stopped,
         (RunState::Aborted { .. }, _) | (_, Some(Outcome::Aborted { .. })) => Exit::Unreachable,
         (_, Some(Outcome::GeneratorLimited) | None) => Exit::Inconclusive,
         _ => Exit::Pass,

@@ -169,6 +169,7 @@ fn scenario(session: &Session, slot: &Slot) -> Option<ScenarioPlan> {
                 server_root: format!("{}/", session.ingredients.base_path.trim_end_matches('/')),
                 with_key: session.fetch.with_key,
                 timeout: session.fetch.timeout,
+                bundles: session.ingredients.step_bundles.plan(steps),
                 ..steps.as_ref().clone()
             };
             (steps.series(), ProgramPlan::Steps(steps))
@@ -242,10 +243,11 @@ pub(super) fn verdict(summary: &Summary) -> Exit {
     let figures = Figures::of(summary);
     let ran = match &summary.state {
         RunState::Interrupted => Exit::Interrupted,
+        RunState::Stopped => Exit::Stopped,
         RunState::Aborted { .. } if !summary.thresholds.iter().any(|verdict| verdict.aborted) => Exit::Unreachable,
         _ if summary.thresholds.iter().any(|verdict| !verdict.passed) => Exit::Threshold,
         // No data is never a pass, and neither are figures of our own limits.
-        _ if figures.requests.completed == 0 || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
+        _ if figures.is_empty() || !figures.invalid(summary).is_empty() => Exit::Inconclusive,
         _ => Exit::Pass,
     };
     if summary.left_behind.is_empty() { ran } else { ran.and(Exit::CleanupIncomplete) }

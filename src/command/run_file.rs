@@ -9,10 +9,12 @@ use anyhow::{Context as _, anyhow};
 use super::connection;
 use super::drive::Log;
 use super::failure::Failure;
+use super::live::Live;
 use super::load::{conclude, deliver, thresholds};
 use super::output;
+use super::relative;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
-use super::session::prepare;
+use super::session::{prepare, with_left};
 use super::target::{self, Aim};
 use super::view::View;
 use crate::cli::RunFileArgs;
@@ -35,13 +37,23 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
         load_test.expects(&limit).map_err(Failure::invalid)?;
         load_test.thresholds.push(limit);
     }
+    let runs_dir = &args.run.output.runs_dir;
+    relative::resolve(&mut load_test.thresholds, args.threshold_baseline.as_deref(), runs_dir)?;
     check_files(load_test.max_vus())?;
+    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
+    signals.live = live;
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
         let error = anyhow!("a plain URL cannot be published to; add --no-publish to leave those scenarios out");
+        return Err(Failure::invalid(error));
+    }
+    let step_publishes = load_test.publishing_steps().next().is_some();
+    if step_publishes && (matches!(aim, Aim::Url { .. }) || args.run.content.no_publish) {
+        let why = if args.run.content.no_publish { "--no-publish" } else { "a plain URL" };
+        let error = anyhow!("{why}: this load test has steps that publish, and cannot be run without them");
         return Err(Failure::invalid(error));
     }
     let mut content = args.run.content.clone();
@@ -52,6 +64,10 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let made = (&content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
+    if let Err(failure) = session.publishes(&load_test, directory(&args.file), &place.id) {
+        let left = session.finish(false, &view, &mut signals).await;
+        return Err(with_left(failure, &left));
+    }
     session.ingredients.materials = Arc::new(load_test.steps);
     let ran = execute(&mut session, (&place, &mut log), shape, &args.run.engine, (&mut view, &mut signals)).await;
     let summary = conclude(ran, session, &mut log, (&mut view, &mut signals)).await?;
@@ -64,8 +80,12 @@ pub(super) fn read(file: &Path) -> Result<LoadTest, Failure> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("{name}: cannot be read"));
     let text = text.map_err(Failure::invalid)?;
-    let directory = file.parent().unwrap_or(Path::new("."));
-    scenario::read_in(&text, directory).with_context(|| name).map_err(Failure::invalid)
+    scenario::read_in(&text, directory(file)).with_context(|| name).map_err(Failure::invalid)
+}
+
+/// Where the files are that a scenario file names.
+fn directory(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("."))
 }
 
 /// What of the plan of a scenario's steps is known before there is a session.
@@ -90,6 +110,7 @@ fn steps(load_test: &LoadTest, scenario: &Scenario, lists: &[(String, u32)]) -> 
         server_root: String::new(),
         with_key: false,
         timeout: Duration::ZERO,
+        bundles: Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::connection::Connections;
 use super::failure::Failure;
+use super::parts::StepBundles;
 use super::plain;
 use super::programs::Ingredients;
 use super::signals::Signals;
@@ -22,13 +23,14 @@ use crate::http::tls;
 use crate::plan::{FetchPlan, PublishPlan, Target};
 use crate::posit_connect::bundle::{Bundle, BundleOptions};
 use crate::posit_connect::fixtures::Fixture;
-use crate::posit_connect::journal::Journal;
+use crate::posit_connect::journal::{Journal, Kind, item_prefix};
 use crate::posit_connect::manifest::{AppMode, Runtimes};
 use crate::posit_connect::provision::{
     self, Access, Expected, FetchTarget, ProvisionError, ProvisionPlan, Provisioned, PublishItem, PublishTarget,
 };
 use crate::posit_connect::types::RuntimeSettings;
 use crate::posit_connect::{ApiError, Client, nodes};
+use crate::scenario::LoadTest;
 use crate::summary::Summary;
 
 /// How long a deployment may take before the run begins: a first one may compile packages.
@@ -67,6 +69,8 @@ pub(super) struct Server {
     aim: ConnectAim,
     client: Client,
     journal: Journal,
+    /// What can run on it.
+    runtimes: Runtimes,
     /// Requests of `client` that a summary has.
     reported: u64,
 }
@@ -118,10 +122,10 @@ async fn connect(
         known = preflight(&client, &aim, publishes) => known.map_err(Failure::api)?,
         _ = signals.next() => return Err(interrupted()),
     };
-    let bundles = Bundles::read(content, runtimes)?;
+    let bundles = Bundles::read(content, runtimes.clone())?;
     let plan = bundles.provision_plan(content, run_id);
     let journal = Journal::open(directory).map_err(Failure::invalid)?;
-    let mut server = Server { aim, client, journal, reported: 0 };
+    let mut server = Server { aim, client, journal, runtimes, reported: 0 };
     view.doing(if content.content.is_some() { "looking up the content item" } else { "publishing the application" });
     let began = Instant::now();
     let made = tokio::select! {
@@ -140,6 +144,7 @@ async fn connect(
         bundle: bundles.publish.as_ref().map(|(bundle, _)| bundle.bytes.clone()).unwrap_or_default(),
         base_path: server.client.server().path().to_owned(),
         materials: Arc::default(),
+        step_bundles: StepBundles::default(),
     };
     let fetch = fetch_plan(&made, content, engine);
     let guid = Some(made.fetch.content.guid.clone());
@@ -311,6 +316,23 @@ fn fetch_plan(made: &Provisioned, content: &ContentArgs, engine: &EngineArgs) ->
 }
 
 impl Session {
+    /// Makes what the steps of a load test publish, and notes in the journal what their content items will be called.
+    pub(super) fn publishes(&mut self, load_test: &LoadTest, directory: &Path, run_id: &str) -> Result<(), Failure> {
+        let Some(server) = &mut self.server else { return Ok(()) };
+        let bundles = StepBundles::read(load_test, directory, &server.runtimes)?;
+        if bundles.is_empty() {
+            return Ok(());
+        }
+        // Room for the numbers of a scenario and of a series.
+        const NUMBERS: &str = "000-00000";
+        let longest = item_prefix(run_id, &format!("step-{NUMBERS}"));
+        let prefix = longest.strip_suffix(&format!("{NUMBERS}-")).unwrap_or(&longest).to_owned();
+        let address = server.client.server().to_string();
+        server.journal.intent(Kind::ContentPrefix, &prefix, run_id, &address).map_err(Failure::invalid)?;
+        self.ingredients.step_bundles = bundles.with_prefix(prefix);
+        Ok(())
+    }
+
     /// Gives the nodes of a summary the names that the server tells for their cookies.
     pub(super) async fn name_nodes(&mut self, summary: &mut Summary) {
         let Some(server) = &self.server else { return };

@@ -2,11 +2,15 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::live::Live;
+
 /// Signals that mean: stop.
 pub(super) struct Signals {
     streams: [Signal; 3],
     /// How many have come.
     count: u32,
+    /// Who else may ask for something while a run is on.
+    pub(super) live: Live,
 }
 
 impl Signals {
@@ -14,7 +18,7 @@ impl Signals {
     pub(super) fn listen() -> std::io::Result<Signals> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [a, b, c] = kinds.map(signal);
-        Ok(Signals { streams: [a?, b?, c?], count: 0 })
+        Ok(Signals { streams: [a?, b?, c?], count: 0, live: Live::closed() })
     }
 
     /// Waits for the next signal and returns how many there were, this one included. Can be dropped and called again.

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::capacity::search::{Phase, Progress};
 use crate::histogram::Latency;
-use crate::plan::Plan;
+use crate::plan::{Executor, Plan};
 use crate::report::number::{MISSING, count, duration, maybe, percent, significant};
 use crate::window::{Part, Second};
 
@@ -20,13 +20,36 @@ const LINE_EVERY: u64 = 10;
 /// Seconds that the shown figures are taken over.
 const SHOWN_SECONDS: usize = 5;
 
+/// What is shown of a second: the fetches. A whole one would be most of a small run's memory.
+#[derive(Default)]
+struct Fetched {
+    seconds: f64,
+    completed: u64,
+    latency: Latency,
+}
+
+impl Fetched {
+    fn of(second: &Second, plan: &Plan) -> Fetched {
+        let mut fetched = Fetched { seconds: second.window.seconds(), ..Fetched::default() };
+        for (at, (series, measured)) in plan.series().iter().zip(&second.window.series).enumerate() {
+            if plan.fetches_in(at, series) {
+                fetched.latency.merge(&measured.duration);
+                fetched.completed += measured.requests.completed;
+            }
+        }
+        fetched
+    }
+}
+
 /// Shows a run while it lasts.
 pub(super) struct View {
     bar: Option<ProgressBar>,
     quiet: bool,
-    recent: VecDeque<Second>,
+    recent: VecDeque<Fetched>,
     last_publish: Option<String>,
     failed: u64,
+    /// VUs that are asked for by scenario, once somebody has changed them.
+    asked: Option<Vec<u32>>,
 }
 
 impl View {
@@ -40,7 +63,7 @@ impl View {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        View { bar, quiet, recent: VecDeque::new(), last_publish: None, failed: 0 }
+        View { bar, quiet, recent: VecDeque::new(), last_publish: None, failed: 0, asked: None }
     }
 
     /// Says something once.
@@ -58,6 +81,19 @@ impl View {
             Some(bar) => bar.suspend(|| eprintln!("warning: {message}")),
             None => eprintln!("warning: {message}"),
         }
+    }
+
+    /// Says what somebody has to know to go on, even with `--quiet`.
+    pub(super) fn announce(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{message}")),
+            None => eprintln!("{message}"),
+        }
+    }
+
+    /// So many VUs are asked for from now on, by scenario.
+    pub(super) fn set_asked(&mut self, vus: Vec<u32>) {
+        self.asked = Some(vus);
     }
 
     /// What is being done before and after a run.
@@ -80,12 +116,12 @@ impl View {
 
     pub(super) fn second(&mut self, second: &Second, plan: &Plan, search: Option<&Progress>) {
         self.failed += second.window.series.iter().map(|s| s.requests.failed).sum::<u64>();
-        self.recent.push_back(second.clone());
-        if self.recent.len() > SHOWN_SECONDS {
-            self.recent.pop_front();
-        }
         if self.quiet {
             return;
+        }
+        self.recent.push_back(Fetched::of(second, plan));
+        if self.recent.len() > SHOWN_SECONDS {
+            self.recent.pop_front();
         }
         let line = self.line(second, plan, search);
         match &self.bar {
@@ -100,13 +136,9 @@ impl View {
         let mut latency = Latency::default();
         let (mut completed, mut seconds) = (0, 0.0);
         for one in &self.recent {
-            seconds += one.window.seconds();
-            for (series, measured) in plan.series().iter().zip(&one.window.series) {
-                if plan.fetches(series.scenario) {
-                    latency.merge(&measured.duration);
-                    completed += measured.requests.completed;
-                }
-            }
+            seconds += one.seconds;
+            latency.merge(&one.latency);
+            completed += one.completed;
         }
         let vus: u64 = plan.fetch_scenarios().map(|scenario| second.window.scenarios[scenario].vus).sum();
         let rate = if seconds > 0.0 { significant(completed as f64 / seconds) } else { MISSING.to_owned() };
@@ -130,10 +162,16 @@ impl View {
                 let part = match second.part {
                     Part::WarmUp => "warm-up",
                     Part::Steady => "steady",
+                    Part::Paused => "paused",
                     Part::Stopping => "stopping",
                 };
-                let asked: u32 =
-                    plan.fetch_scenarios().map(|at| plan.scenarios[at].executor.vus_at(second.second)).sum();
+                let asked = |at: usize| {
+                    let executor = &plan.scenarios[at].executor;
+                    let changed = self.asked.as_ref().filter(|_| matches!(executor, Executor::ConstantVus { .. }));
+                    let planned = executor.vus_at(second.second);
+                    if planned == 0 { 0 } else { changed.map_or(planned, |vus| vus[at]) }
+                };
+                let asked: u32 = plan.fetch_scenarios().map(asked).sum();
                 let done = percent((elapsed / total).min(1.0));
                 let (elapsed, total) = (duration(elapsed), duration(total));
                 format!("{elapsed} of {total} ({done}) {part}  VUs {vus}/{asked}  {figures}  {errors}{publish}")

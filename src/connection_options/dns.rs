@@ -75,9 +75,11 @@ pub enum Policy {
     Any,
 }
 
-const SELECTS: [(&str, Select); 3] =
+/// As they are written.
+pub const SELECTS: [(&str, Select); 3] =
     [("first", Select::First), ("random", Select::Random), ("roundRobin", Select::RoundRobin)];
-const POLICIES: [(&str, Policy); 5] = [
+/// As they are written.
+pub const POLICIES: [(&str, Policy); 5] = [
     ("preferIPv4", Policy::PreferIpv4),
     ("preferIPv6", Policy::PreferIpv6),
     ("onlyIPv4", Policy::OnlyIpv4),

@@ -44,6 +44,9 @@ pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>) {
         } else if at > Instant::now() {
             timer.until(at).await;
         }
+        if course.is_ordered() {
+            break;
+        }
         course.set(wanted, at, over);
         share = wanted;
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
+use super::pause::Pauses;
 use super::timer::Timer;
 use super::vu::{Handle, Shared, Vu};
 use super::worker::Programs;
@@ -30,6 +31,7 @@ pub(super) struct Place<D: Dial> {
     pub(super) index: usize,
     pub(super) taken: Taken,
     pub(super) timer: Timer,
+    pub(super) pauses: Pauses,
 }
 
 /// Where a scenario stands on this worker.
@@ -40,6 +42,8 @@ pub(super) struct Course<D: Dial> {
     pub(super) idle: RefCell<Vec<Rc<Handle>>>,
     /// Those that run or are still finishing, in the order of their start.
     vus: RefCell<Vec<Rc<Handle>>>,
+    /// Somebody else says how many VUs there are: the executor has no say any more.
+    ordered: Cell<bool>,
     /// How many VUs were ever started: numbers them.
     started: Cell<u32>,
     /// When no further iteration begins.
@@ -60,6 +64,7 @@ impl<D: Dial> Course<D> {
             scenario,
             idle: RefCell::default(),
             vus: RefCell::default(),
+            ordered: Cell::new(false),
             started: Cell::new(0),
             ends: Cell::new(place.shared.start + executor.start_time() + length),
             cut_off: Cell::new(None),
@@ -160,6 +165,17 @@ impl<D: Dial> Course<D> {
         }
     }
 
+    /// Brings this worker's VUs to its share of `total`, whatever the executor says from now on.
+    pub(super) fn order(self: &Rc<Self>, total: u32, over: Duration) {
+        self.ordered.set(true);
+        self.set(self.share(total), Instant::now().max(self.begins()), over);
+    }
+
+    /// Whether somebody else than the executor says how many VUs there are.
+    pub(super) fn is_ordered(&self) -> bool {
+        self.ordered.get()
+    }
+
     /// Brings this worker's VUs to `wanted`. New ones start from `from` on, evenly over a time; those that go may
     /// finish their iteration, and stay if they are wanted again before they have.
     pub(super) fn set(self: &Rc<Self>, wanted: u32, from: Instant, over: Duration) {
@@ -247,6 +263,11 @@ impl<D: Dial> Course<D> {
             handle.leaving.set(true);
             handle.guard.wake();
         }
+    }
+
+    /// Wakes its VUs, to look whether they have to hold any longer.
+    pub(super) fn wake(&self) {
+        self.vus.borrow().iter().for_each(|handle| handle.guard.wake());
     }
 
     /// No further iterations from now on; what was begun is finished within the graceful stop.

@@ -28,7 +28,9 @@ pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>) {
         }
         let mut batch = Batch::new(&course);
         while let Some(due) = next.filter(|due| *due <= batch.now.min(ends)) {
-            if !batch.release(due) {
+            if course.place.pauses.cover(due) {
+                // Not scheduled, so not dropped either.
+            } else if !batch.release(due) {
                 batch.second_look().await;
                 batch.release_or_drop(due);
             }

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 
 pub use crate::http::request::{Exchange, Expect, Request, SeriesId, is_redirect};
-use crate::outcome::{Ended, Phases};
+pub use crate::http::websocket::{Message, Opening};
+use crate::outcome::{Ended, ErrorKind, Phases};
 
 /// How an exchange ended, as told to the program that asked for it.
 #[derive(Debug)]
@@ -38,8 +40,40 @@ pub enum Action {
     Exchange(Rc<Exchange>),
     /// Call me again after this time.
     Wait(Duration),
+    /// Do this with the VU's WebSocket session and tell me what came of it ([`Program::heard`]).
+    Socket(SocketAsk),
     /// The iteration is over; `true`: it did what it was for.
     End(bool),
+}
+
+/// What a program wants of its VU's WebSocket session. There is one at a time.
+#[derive(Debug)]
+pub enum SocketAsk {
+    /// Open it.
+    Open(Rc<Opening>),
+    /// Send this, within this time.
+    Send(Message, Duration),
+    /// Give me the next message, if it comes within this time.
+    Receive(Duration),
+    /// Wait so long; messages that come meanwhile are kept for later, the last of them.
+    Listen(Duration),
+    /// Close it with this code, and wait so long for the answer.
+    Close(u16, Duration),
+    /// It has failed for this reason: end it.
+    Fail(ErrorKind),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// It is done.
+    Done,
+    /// A message, and when it was read, since the start of the run.
+    Message(Bytes, Duration),
+    /// No message came in time.
+    Nothing,
+    /// The session is over for this reason, and is counted as failed.
+    Over(ErrorKind),
 }
 
 /// What a program notes beside its exchanges.
@@ -51,6 +85,10 @@ pub struct Notes {
     pub events: Vec<serde_json::Value>,
     /// Checks by name, and whether the response passed. The names are the plan's.
     pub checks: Vec<(Arc<str>, bool)>,
+    /// How long after what was sent before it an expected WebSocket message came.
+    pub expected: Vec<(SeriesId, Duration)>,
+    /// Publishes that were steps, and whether they succeeded.
+    pub published: Vec<bool>,
 }
 
 /// What a VU does, iteration after iteration.
@@ -58,6 +96,11 @@ pub trait Program {
     /// The next action. `last` is the outcome of the exchange asked for by the call before, `None` at the start of an
     /// iteration and after a wait. `now` is the time since the start of the run.
     fn next(&mut self, now: Duration, last: Option<Outcome<'_>>, notes: &mut Notes) -> Action;
+
+    /// The next action after what came of an [`Action::Socket`].
+    fn heard(&mut self, _now: Duration, _heard: Heard, _notes: &mut Notes) -> Action {
+        Action::End(false)
+    }
 
     /// The iteration was cut off by the hard stop: note what has to be cleaned up. No further exchange is possible.
     fn interrupted(&mut self, _now: Duration, _notes: &mut Notes) {}

@@ -1,5 +1,6 @@
 //! A run from outside: starts the workers, passes orders on, puts their windows together second by second.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,10 +11,11 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::pause::Pauses;
 use super::worker::{self, Order, Programs, Report, Task, Timing};
 use crate::http::{ClientConfig, Dial, DialFault};
 use crate::plan::Plan;
-use crate::window::{Alignment, HostSample, Part, Second};
+use crate::window::{Alignment, HostSample, Part, Second, Window};
 
 /// Time between the order to start and the start: all workers are up by then.
 const LEAD: Duration = Duration::from_millis(100);
@@ -50,6 +52,9 @@ pub struct Run {
     alignment: Option<Alignment>,
     ready: std::collections::VecDeque<Delivery>,
     start: Instant,
+    pauses: Pauses,
+    /// When it was told to stop.
+    stopped: Cell<Option<Instant>>,
 }
 
 /// What a run is started with, beside its plan.
@@ -106,7 +111,9 @@ impl Run {
         start: Instant,
     ) -> Run {
         let alignment = Some(Alignment::new(plan.workers));
-        Run { plan, orders, reports, threads, alignment, ready: std::collections::VecDeque::new(), start }
+        let ready = std::collections::VecDeque::new();
+        let (pauses, stopped) = (Pauses::default(), Cell::new(None));
+        Run { plan, orders, reports, threads, alignment, ready, start, pauses, stopped }
     }
 
     /// Starts the workers as tasks of the caller's own local runtime: whole runs in virtual time.
@@ -139,6 +146,13 @@ impl Run {
 
     /// Passes an order on to all workers.
     pub fn order(&self, order: Order) {
+        let now = Instant::now();
+        match order {
+            Order::Pause => self.pauses.begin(now),
+            Order::Resume => self.pauses.end(now),
+            Order::Stop | Order::Kill => self.stopped.set(self.stopped.get().or(Some(now))),
+            Order::SetVus { .. } => {}
+        }
         for worker in &self.orders {
             // A worker that is gone needs no orders.
             let _ = worker.send(order);
@@ -155,17 +169,40 @@ impl Run {
             }
             let Some(report) = self.reports.recv().await else {
                 let left = self.alignment.take()?.finish();
-                self.ready.extend(left.into_iter().map(|(at, window)| second(&self.plan, at, window)));
+                self.hand_out(left);
                 continue;
             };
             match report {
                 Report::Event(event) => return Some(Delivery::Event(event)),
                 Report::Window { second: at, window } => {
                     let Some(alignment) = &mut self.alignment else { continue };
-                    let complete = alignment.push(at, &window);
-                    self.ready.extend(complete.into_iter().map(|(at, window)| second(&self.plan, at, window)));
+                    let complete = alignment.push(at, *window);
+                    self.hand_out(complete);
                 }
             }
+        }
+    }
+
+    fn hand_out(&mut self, windows: Vec<(u64, Window)>) {
+        for (second, window) in windows {
+            let part = self.part(Duration::from_secs(second));
+            let second = Second { second, part, window, host: HostSample::default() };
+            self.ready.push_back(Delivery::Second(Box::new(second)));
+        }
+    }
+
+    /// Which part of the run the second that begins then belongs to.
+    fn part(&self, from: Duration) -> Part {
+        let to = from + Duration::from_secs(1);
+        let stopped = self.stopped.get().map(|at| at.saturating_duration_since(self.start));
+        if to > stopped.map_or(self.plan.duration, |stopped| stopped.min(self.plan.duration)) {
+            Part::Stopping
+        } else if self.pauses.overlap(self.start + from, self.start + to) {
+            Part::Paused
+        } else if from < self.plan.warm_up {
+            Part::WarmUp
+        } else {
+            Part::Steady
         }
     }
 
@@ -186,16 +223,4 @@ impl Run {
 
 fn none_taken(plan: &Plan) -> Arc<[AtomicU64]> {
     plan.scenarios.iter().map(|_| AtomicU64::new(0)).collect()
-}
-
-fn second(plan: &Plan, at: u64, window: crate::window::Window) -> Delivery {
-    let from = Duration::from_secs(at);
-    let part = if from < plan.warm_up {
-        Part::WarmUp
-    } else if from + Duration::from_secs(1) <= plan.duration {
-        Part::Steady
-    } else {
-        Part::Stopping
-    };
-    Delivery::Second(Box::new(Second { second: at, part, window, host: HostSample::default() }))
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::course::Course;
 use super::program::{Action, Exchange, Notes, Outcome, Program};
+use super::socket::Session;
 use crate::http::{Cancel, Client, ClientConfig, Dial, Exchanged, Guard};
 use crate::outcome::{Ended, ErrorKind};
 use crate::recorder::{Recorder, Sample};
@@ -85,7 +86,7 @@ impl<D: Dial> Vu<D> {
         let random = SmallRng::seed_from_u64(self.seed);
         let at = Instant::now();
         let now = at.saturating_duration_since(shared.start);
-        let mut driver = Driver { failures: 0, random, notes: Notes::default(), due: None, at, now };
+        let mut driver = Driver { failures: 0, random, notes: Notes::default(), due: None, session: None, at, now };
         if self.course.executor().is_open() {
             while let Some(due) = self.arrival().await {
                 driver.due = Some(due.saturating_duration_since(shared.start));
@@ -96,8 +97,15 @@ impl<D: Dial> Vu<D> {
             }
         } else if self.goes_on(driver.at) {
             shared.recorder.borrow_mut().vu_started(driver.now, self.course.scenario);
-            while self.goes_on(driver.at) && self.course.claim(&self.handle) {
-                self.turn(&mut client, &mut driver).await;
+            while self.goes_on(driver.at) {
+                if self.course.place.pauses.is_on() {
+                    // Boxed: no VU is larger for what hardly ever happens.
+                    Box::pin(self.hold(&mut driver)).await;
+                } else if self.course.claim(&self.handle) {
+                    self.turn(&mut client, &mut driver).await;
+                } else {
+                    break;
+                }
             }
             shared.recorder.borrow_mut().vu_stopped(shared.now(), self.course.scenario);
         }
@@ -105,13 +113,24 @@ impl<D: Dial> Vu<D> {
         self.handle.gone.set(true);
     }
 
-    fn shared(&self) -> Rc<Shared<D>> {
+    pub(super) fn shared(&self) -> Rc<Shared<D>> {
         self.course.place.shared.clone()
     }
 
     /// Whether the time for another iteration has not run out.
     fn goes_on(&self, now: Instant) -> bool {
         !self.handle.leaving.get() && !self.handle.guard.is_stopped() && now < self.course.ends()
+    }
+
+    /// Waits, on purpose, for the end of a pause of the run.
+    async fn hold(&self, driver: &mut Driver) {
+        let (shared, scenario) = (self.shared(), self.course.scenario);
+        let pauses = &self.course.place.pauses;
+        shared.recorder.borrow_mut().pause_started(shared.now(), scenario);
+        let over = poll_fn(|_cx| if pauses.is_on() { Poll::Pending } else { Poll::Ready(()) });
+        self.handle.unless_leaving(over).await;
+        let now = driver.read_clock(&shared);
+        shared.recorder.borrow_mut().pause_ended(now, scenario);
     }
 
     /// Waits, idle, for the next arrival: when it was due. `None` when there will be no more.
@@ -153,6 +172,7 @@ impl<D: Dial> Vu<D> {
             }
         }
         let ended = self.iteration(client, driver).await;
+        self.abandon(client, driver);
         if shared.disconnects {
             client.disconnect();
         }
@@ -183,6 +203,7 @@ impl<D: Dial> Vu<D> {
                 Action::Wait(pause) => {
                     self.pause(pause, driver).await.map(|()| self.program.next(driver.now, None, &mut driver.notes))
                 }
+                Action::Socket(ask) => Box::pin(self.socket(ask, client, driver)).await,
                 Action::End(true) => return Ended::Completed,
                 // The requests have counted their own failures; an iteration needs no kind.
                 Action::End(false) => return Ended::Failed(ErrorKind::Body),
@@ -218,10 +239,10 @@ impl<D: Dial> Vu<D> {
         if done.ended == Ended::Interrupted {
             return None;
         }
-        driver.failures = if unconnected(&done) { driver.failures + 1 } else { 0 };
-        if driver.failures > 0 {
-            let pause = back_off(driver.failures, driver.random.random());
-            self.pause(pause, driver).await?;
+        // Rare, and a future of its own.
+        let connected = !unconnected(&done);
+        if !connected || driver.failures > 0 {
+            self.connected(connected, driver).await?;
         }
         let kept = client.body();
         let outcome = Outcome {
@@ -234,6 +255,16 @@ impl<D: Dial> Vu<D> {
             finished: ended,
         };
         Some(self.program.next(driver.now, Some(outcome), &mut driver.notes))
+    }
+
+    /// After a try that found no connection a VU waits before the next one. `None` when the hard stop came first.
+    pub(super) async fn connected(&mut self, connected: bool, driver: &mut Driver) -> Option<()> {
+        driver.failures = if connected { 0 } else { driver.failures + 1 };
+        if driver.failures == 0 {
+            return Some(());
+        }
+        let pause = back_off(driver.failures, driver.random.random());
+        self.pause(pause, driver).await
     }
 
     /// Waits on purpose; `None` when the hard stop came first.
@@ -266,6 +297,20 @@ impl<D: Dial> Vu<D> {
                 recorder.check(now, &name, passed);
             }
         }
+        if !notes.published.is_empty() {
+            let shared = self.shared();
+            let now = shared.now();
+            let mut recorder = shared.recorder.borrow_mut();
+            notes.published.drain(..).for_each(|ok| recorder.published(now, self.course.scenario, ok));
+        }
+        if !notes.expected.is_empty() {
+            let shared = self.shared();
+            let now = shared.now();
+            let mut recorder = shared.recorder.borrow_mut();
+            for (series, after) in notes.expected.drain(..) {
+                recorder.session_expected(now, usize::from(series.0), after);
+            }
+        }
         if !notes.events.is_empty() {
             self.shared().events.borrow_mut().append(&mut notes.events);
         }
@@ -273,21 +318,23 @@ impl<D: Dial> Vu<D> {
 }
 
 /// What a VU keeps between iterations, beside its program and its connection.
-struct Driver {
+pub(super) struct Driver {
     /// Connections in a row that could not be opened.
     failures: u32,
     random: SmallRng,
-    notes: Notes,
+    pub(super) notes: Notes,
     /// Open model: when the iteration was due, until its first request is over.
-    due: Option<Duration>,
+    pub(super) due: Option<Duration>,
+    /// The WebSocket session that is open.
+    pub(super) session: Option<Box<Session>>,
     /// When the clock was last read: good until the next wait. A request has five moments that are worth a reading.
-    at: Instant,
+    pub(super) at: Instant,
     /// The same, since the start of the run.
-    now: Duration,
+    pub(super) now: Duration,
 }
 
 impl Driver {
-    fn read_clock<D: Dial>(&mut self, shared: &Shared<D>) -> Duration {
+    pub(super) fn read_clock<D: Dial>(&mut self, shared: &Shared<D>) -> Duration {
         self.at = Instant::now();
         self.now = self.at.saturating_duration_since(shared.start);
         self.now

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::course::{Course, Place};
+use super::pause::Pauses;
 use super::program::Program;
 use super::timer::Timer;
 pub use super::timer::Timing;
@@ -32,6 +33,11 @@ pub enum Order {
         /// Time over which new VUs start.
         over: Duration,
     },
+    /// No further iterations until [`Order::Resume`]: VUs finish what they have begun and hold, arrivals that fall due are
+    /// not scheduled. The run's clock goes on.
+    Pause,
+    /// The end of a pause.
+    Resume,
     /// No further iterations; VUs finish what they have begun, up to the plan's graceful stop.
     Stop,
     /// Cut off what is under way.
@@ -98,7 +104,8 @@ pub async fn run<D: Dial>(task: Task<D>) {
     let timer = Timer::new(timing);
     let serving = timer.clone();
     let serving = tokio::task::spawn_local(async move { serving.serve().await });
-    let place = Rc::new(Place { shared, plan, programs, index, taken, timer: timer.clone() });
+    let place =
+        Rc::new(Place { shared, plan, programs, index, taken, timer: timer.clone(), pauses: Pauses::default() });
     let courses = (0..place.plan.scenarios.len()).map(|scenario| Course::begin(&place, scenario)).collect();
     let crew = Crew { place, courses };
     let mut thread = ThreadClock::new(timing);
@@ -106,7 +113,9 @@ pub async fn run<D: Dial>(task: Task<D>) {
     loop {
         tokio::select! {
             order = orders.recv() => match order {
-                Some(Order::SetVus { scenario, vus, over }) => crew.set(scenario, vus, over),
+                Some(Order::SetVus { scenario, vus, over }) => crew.courses[scenario].order(vus, over),
+                Some(Order::Pause) => crew.place.pauses.begin(Instant::now()),
+                Some(Order::Resume) => crew.resume(),
                 Some(Order::Stop) => crew.courses.iter().for_each(|course| course.stop(Instant::now())),
                 Some(Order::Kill) | None => crew.courses.iter().for_each(|course| course.kill(Instant::now())),
             },
@@ -133,10 +142,10 @@ struct Crew<D: Dial> {
 }
 
 impl<D: Dial> Crew<D> {
-    /// Brings the scenario to this worker's share of `total` VUs.
-    fn set(&self, scenario: usize, total: u32, over: Duration) {
-        let course = &self.courses[scenario];
-        course.set(course.share(total), Instant::now().max(course.begins()), over);
+    /// Lets those go on who hold.
+    fn resume(&self) {
+        self.place.pauses.end(Instant::now());
+        self.courses.iter().for_each(|course| course.wake());
     }
 
     fn tick(&self, now: Instant, due: Instant, thread: &mut ThreadClock) {

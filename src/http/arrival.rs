@@ -123,7 +123,7 @@ impl AsyncRead for Tcp {
 
 impl AsyncWrite for Tcp {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        kernel::poll_write(&mut self.inner, cx, buf)
     }
 
     fn poll_write_vectored(
@@ -131,7 +131,10 @@ impl AsyncWrite for Tcp {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        match bufs {
+            [one] => kernel::poll_write(&mut self.inner, cx, one),
+            several => Pin::new(&mut self.inner).poll_write_vectored(cx, several),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -169,10 +172,14 @@ impl StampsOn {
 mod kernel {
     use std::io::{self, IoSliceMut};
     use std::os::fd::{AsFd, AsRawFd};
+    use std::task::{Context, Poll, ready};
     use std::time::Duration;
 
     use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt};
+    use rustix::net::{SendFlags, send};
     use rustix::time::{ClockId, clock_gettime};
+    use tokio::io::Interest;
+    use tokio::net::TcpStream;
 
     use super::Arrived;
 
@@ -183,6 +190,17 @@ mod kernel {
     /// Asks for stamps on a socket; whether it will get them.
     pub(super) fn ask(socket: &impl AsFd) -> bool {
         setsockopt(socket, sockopt::ReceiveTimestampns, &true).is_ok()
+    }
+
+    /// Writes without libc, in which a thread can be cancelled while it sends: of a small request that is a fiftieth.
+    pub(super) fn poll_write(socket: &mut TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            match socket.try_io(Interest::WRITABLE, || Ok(send(&*socket, bytes, SendFlags::NOSIGNAL)?)) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                wrote => return Poll::Ready(wrote),
+            }
+        }
     }
 
     /// Reads what is there, and how long it has been there.
@@ -205,13 +223,20 @@ mod kernel {
 #[cfg(not(target_os = "linux"))]
 mod kernel {
     use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
 
+    use tokio::io::AsyncWrite as _;
     use tokio::net::TcpStream;
 
     use super::Arrived;
 
     pub(super) fn ask<S>(_socket: &S) -> bool {
         false
+    }
+
+    pub(super) fn poll_write(socket: &mut TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(socket).poll_write(cx, bytes)
     }
 
     pub(super) fn receive(socket: &TcpStream, space: &mut [u8]) -> io::Result<(usize, Arrived)> {

@@ -53,6 +53,11 @@ impl Attempt {
         self.delay = marks.delay.get().map(|delay| delay.min(self.phases.duration()));
     }
 
+    /// When the last bytes were read, where the marks say.
+    pub(super) fn last_read(&self) -> Option<Instant> {
+        self.marks.as_ref()?.last_read.get()
+    }
+
     /// The phases, from the marks.
     pub(super) fn times(&mut self, finished: Instant) {
         let (Some(marks), Some(ready)) = (&self.marks, self.ready) else { return };

@@ -1,6 +1,6 @@
 //! Opening a connection: TCP, TLS over it, or whatever a test puts in its place.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -64,17 +64,27 @@ pub trait Dial: 'static {
 
     /// Opens one connection, for VU number `vu` (from 0).
     fn dial(&self, vu: u32) -> impl Future<Output = Result<Dialled<Self::Stream>, DialFault>>;
+
+    /// Opens one that another protocol takes over after an HTTP/1.1 request: never HTTP/2, and where there is a proxy
+    /// always through a tunnel (RFC 6455 §4.1).
+    fn dial_upgrade(&self, vu: u32) -> impl Future<Output = Result<Dialled<Self::Stream>, DialFault>> {
+        self.dial(vu)
+    }
 }
 
 /// TCP or TLS to one host, directly or through a proxy.
 pub struct NetDial {
     resolver: Resolver<System>,
     tls: Option<(Arc<rustls::ClientConfig>, ServerName<'static>)>,
-    /// The TLS of each VU, where sessions are resumed.
-    own_tls: RefCell<HashMap<u32, Arc<rustls::ClientConfig>>>,
+    /// The TLS of each VU, where sessions are resumed; of its upgrades, where those need another one.
+    own_tls: RefCell<HashMap<(u32, bool), Arc<rustls::ClientConfig>>>,
+    /// TLS that offers HTTP/1.1 only, once it was needed.
+    upgrade_tls: OnceCell<Arc<rustls::ClientConfig>>,
     options: ConnectionOptions,
     /// What asks the proxy for a tunnel.
     tunnel: Option<Vec<u8>>,
+    /// Plain http goes to the proxy itself: only what is upgraded has a tunnel.
+    tunnels_upgrades_only: bool,
     /// Whether the kernel is asked when bytes arrived.
     stamps: Option<StampsOn>,
 }
@@ -109,14 +119,16 @@ impl NetDial {
         let (to, tunnel) = match &options.proxy {
             None => ((bare, port), None),
             Some(proxy) => {
-                let tunnel = tls.as_ref().map(|_| tunnel::request(host, port, credentials));
-                ((proxy.host.as_str(), proxy.port), tunnel)
+                let tunnel = tunnel::request(host, port, credentials);
+                ((proxy.host.as_str(), proxy.port), Some(tunnel))
             }
         };
         Ok(NetDial {
             resolver: Resolver::new(to.0, to.1, options, seed, System),
+            tunnels_upgrades_only: tls.is_none(),
             tls,
             own_tls: RefCell::default(),
+            upgrade_tls: OnceCell::new(),
             options: options.clone(),
             tunnel,
             stamps: None,
@@ -144,11 +156,40 @@ impl NetDial {
     }
 
     /// How a VU speaks TLS.
-    fn tls_of(&self, config: &Arc<rustls::ClientConfig>, vu: u32) -> Arc<rustls::ClientConfig> {
+    fn tls_of(&self, config: &Arc<rustls::ClientConfig>, vu: u32, upgrade: bool) -> Arc<rustls::ClientConfig> {
+        let upgrade = upgrade && config.alpn_protocols.iter().any(|name| name == ALPN_HTTP2);
+        let config = if upgrade { self.upgrade_tls.get_or_init(|| tls::only_http1(config)) } else { config };
         if !self.options.tls_resumption {
             return config.clone();
         }
-        self.own_tls.borrow_mut().entry(vu).or_insert_with(|| tls::resuming(config)).clone()
+        self.own_tls.borrow_mut().entry((vu, upgrade)).or_insert_with(|| tls::resuming(config)).clone()
+    }
+
+    async fn open(&self, vu: u32, upgrade: bool) -> Result<Dialled<NetStream>, DialFault> {
+        let source = self.options.local_ips.of(vu);
+        let addresses = self.resolver.choose(source).await?;
+        let began = Instant::now();
+        let stream = self.connect(&addresses, source).await?;
+        // Small requests must not wait for the peer's delayed ACK.
+        let _ = stream.set_nodelay(true);
+        let connecting = began.elapsed();
+        let mut stream = Tcp::new(stream, self.stamps.is_some());
+        if let Some(request) = self.tunnel.as_ref().filter(|_| upgrade || !self.tunnels_upgrades_only) {
+            tunnel::open(&mut stream, request).await?;
+        }
+        let known = self.options.http2 == Http2::PriorKnowledge && !upgrade;
+        let Some((config, name)) = &self.tls else {
+            let dialled = Dialled::at_once(NetStream::Plain(stream));
+            return Ok(Dialled { connecting, http2: known, ..dialled });
+        };
+        let began = Instant::now();
+        let stream = TlsConnector::from(self.tls_of(config, vu, upgrade)).connect(name.clone(), stream).await;
+        let stream = stream.map_err(|e| fault(tls_kind(&e), &e))?;
+        let session = stream.get_ref().1;
+        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+        let http2 = known || session.alpn_protocol() == Some(ALPN_HTTP2);
+        let stream = NetStream::Tls(Box::new(stream));
+        Ok(Dialled { stream, connecting, tls_handshaking: began.elapsed(), resumed, http2 })
     }
 }
 
@@ -208,30 +249,11 @@ impl Dial for NetDial {
     type Stream = NetStream;
 
     async fn dial(&self, vu: u32) -> Result<Dialled<NetStream>, DialFault> {
-        let source = self.options.local_ips.of(vu);
-        let addresses = self.resolver.choose(source).await?;
-        let began = Instant::now();
-        let stream = self.connect(&addresses, source).await?;
-        // Small requests must not wait for the peer's delayed ACK.
-        let _ = stream.set_nodelay(true);
-        let connecting = began.elapsed();
-        let mut stream = Tcp::new(stream, self.stamps.is_some());
-        if let Some(request) = &self.tunnel {
-            tunnel::open(&mut stream, request).await?;
-        }
-        let known = self.options.http2 == Http2::PriorKnowledge;
-        let Some((config, name)) = &self.tls else {
-            let dialled = Dialled::at_once(NetStream::Plain(stream));
-            return Ok(Dialled { connecting, http2: known, ..dialled });
-        };
-        let began = Instant::now();
-        let stream = TlsConnector::from(self.tls_of(config, vu)).connect(name.clone(), stream).await;
-        let stream = stream.map_err(|e| fault(tls_kind(&e), &e))?;
-        let session = stream.get_ref().1;
-        let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        let http2 = known || session.alpn_protocol() == Some(ALPN_HTTP2);
-        let stream = NetStream::Tls(Box::new(stream));
-        Ok(Dialled { stream, connecting, tls_handshaking: began.elapsed(), resumed, http2 })
+        self.open(vu, false).await
+    }
+
+    async fn dial_upgrade(&self, vu: u32) -> Result<Dialled<NetStream>, DialFault> {
+        self.open(vu, true).await
     }
 }
 

@@ -21,6 +21,7 @@ use super::meter::Marks;
 use super::own::EncodedHead;
 use super::request::{Exchange, Expect};
 use super::tunnel::proxy_authorization;
+use super::websocket::Socket;
 use crate::connection_options::{ConnectionOptions, Credentials, Reuse};
 use crate::outcome::{Ended, ErrorKind, Phases};
 use crate::plan::Http1Engine;
@@ -99,17 +100,19 @@ impl ClientConfig {
 /// The HTTP client of one VU: one keep-alive connection and one cookie jar.
 #[derive(Debug)]
 pub struct Client<D: Dial> {
-    dial: Rc<D>,
-    config: Rc<ClientConfig>,
+    pub(super) dial: Rc<D>,
+    pub(super) config: Rc<ClientConfig>,
     connection: Option<Connection<D::Stream>>,
     /// An exchange has begun on the connection and is not over: whatever cuts it off, the connection is spoilt.
     under_way: bool,
-    jar: Jar,
+    pub(super) jar: Jar,
+    /// The WebSocket session that is open, on a connection of its own.
+    pub(super) socket: Option<Box<Socket<D::Stream>>>,
     /// What the engines keep of the last request, because the next one is mostly the same.
     encoded: EncodedHead,
     template: Template,
     body: Vec<u8>,
-    vu: u32,
+    pub(super) vu: u32,
 }
 
 /// How an exchange went.
@@ -152,6 +155,7 @@ impl<D: Dial> Client<D> {
             connection: None,
             under_way: false,
             jar: Jar::default(),
+            socket: None,
             encoded: EncodedHead::default(),
             template: Template::default(),
             body: Vec::new(),
@@ -181,7 +185,8 @@ impl<D: Dial> Client<D> {
             let attempts = pin!(self.attempts(exchange, &mut attempt, started));
             guard.wait(deadline, attempts).await
         };
-        let finished = Instant::now();
+        // A response is over with the last read of it; what we make of it is no time of the server's.
+        let finished = if ended == Ok(Ok(())) { attempt.last_read() } else { None }.unwrap_or_else(Instant::now);
         self.rest(finished);
         attempt.times(finished);
         attempt.settle();

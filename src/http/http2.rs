@@ -156,6 +156,8 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         let read = self.read_body(body, x.bytes_kept(), kept).await;
         self.marks.last_write.set(written);
         self.marks.first_read.set(Some(began));
+        // The socket's last read may be of another frame, and older than what was found in it.
+        self.marks.last_read.set(None);
         read.map_err(|fault| SendFault { answered: true, ..fault })
     }
 

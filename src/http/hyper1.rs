@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION};
@@ -23,6 +23,7 @@ use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
 use super::exchange::HeadParts;
 use super::meter::{Marks, Metered};
+use super::quiet::Quiet;
 use super::request::Exchange;
 use crate::connection_options::Coding;
 use crate::outcome::ErrorKind;
@@ -34,6 +35,8 @@ pub(super) struct Template {
     cookie: Option<HeaderValue>,
     target: Uri,
     headers: HeaderMap,
+    /// The response may be coded.
+    coded: bool,
     /// The map of the last response, empty: hyper makes a response's map of its request's, and a small one has to grow.
     spare: HeaderMap,
 }
@@ -53,6 +56,7 @@ impl Template {
             if let Some(authorization) = &parts.proxy_authorization {
                 self.headers.insert(PROXY_AUTHORIZATION, authorization.clone());
             }
+            self.coded = self.headers.contains_key(ACCEPT_ENCODING);
             let target = &x.request.target;
             self.target = if parts.absolute { parts.whole(target) } else { target.clone() };
             self.exchange = Some(x.clone());
@@ -89,6 +93,7 @@ type Driver<S> = http1::Connection<TokioIo<Metered<S>>, Full<Bytes>>;
 pub(super) struct Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> {
     sender: http1::SendRequest<Full<Bytes>>,
     connection: Pin<Box<Driver<S>>>,
+    quiet: Quiet,
     /// hyper's connection has ended and must not be polled again.
     done: bool,
 }
@@ -98,14 +103,14 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     pub(super) async fn open(stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
         let io = TokioIo::new(Metered::new(stream, marks));
         let (sender, connection) = http1::handshake(io).await.map_err(|e| classify(&e).kind)?;
-        Ok(Connection { sender, connection: Box::pin(connection), done: false })
+        Ok(Connection { sender, connection: Box::pin(connection), quiet: Quiet::default(), done: false })
     }
 
     /// Polls an idle connection once, to see whether the server closed it.
     pub(super) async fn look(&mut self) {
         if !self.done {
             poll_fn(|cx| {
-                self.done = self.connection.as_mut().poll(cx).is_ready();
+                self.done = self.quiet.poll(cx, |cx| self.connection.as_mut().poll(cx)).is_ready();
                 Poll::Ready(())
             })
             .await;
@@ -126,14 +131,19 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         kept: &mut Vec<u8>,
     ) -> Result<(), SendFault> {
         self.ready().await?;
-        let response = self.respond(template, x).await?;
+        let marks = attempt.marks.clone();
+        let response = self.respond(template, x).await.map_err(|fault| {
+            // hyper would hand back a request that was not written, but only in a response twice as large to move about.
+            let written = marks.is_some_and(|marks| marks.last_write.get().is_some());
+            SendFault { unsent: !written, ..fault }
+        })?;
         let (parts, body) = response.into_parts();
         attempt.status = Some(parts.status.as_u16());
         if let Some(expected) = &x.expect.content_type {
             let got = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
             attempt.media_type = is_media_type(got, expected);
         }
-        if x.request.headers.contains_key(ACCEPT_ENCODING) {
+        if template.coded {
             attempt.coding = parts.headers.get(CONTENT_ENCODING).and_then(|value| Coding::of(value.as_bytes()));
         }
         attempt.headers = Some(parts.headers);
@@ -142,22 +152,24 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     }
 
     async fn ready(&mut self) -> Result<(), SendFault> {
-        poll_fn(|cx| {
-            if let Poll::Ready(ready) = self.sender.poll_ready(cx) {
+        let (sender, connection, done) = (&mut self.sender, &mut self.connection, &mut self.done);
+        let mut ready = |cx: &mut Context<'_>| {
+            if let Poll::Ready(ready) = sender.poll_ready(cx) {
                 return Poll::Ready(ready.map_err(|e| SendFault { unsent: true, ..classify(&e) }));
             }
-            if !self.done {
-                self.done = self.connection.as_mut().poll(cx).is_ready();
+            if !*done {
+                *done = connection.as_mut().poll(cx).is_ready();
             }
-            self.sender.poll_ready(cx).map_err(|e| SendFault { unsent: true, ..classify(&e) })
-        })
-        .await
+            sender.poll_ready(cx).map_err(|e| SendFault { unsent: true, ..classify(&e) })
+        };
+        poll_fn(|cx| self.quiet.poll(cx, &mut ready)).await
     }
 
     async fn respond(&mut self, template: &mut Template, x: &Exchange) -> Result<http::Response<Incoming>, SendFault> {
-        let mut response = pin!(self.sender.try_send_request(template.request(x)));
+        let request = template.request(x);
+        let mut response = pin!(self.quiet.before_poll(|| self.sender.send_request(request)));
         let (connection, done) = (&mut self.connection, &mut self.done);
-        poll_fn(|cx| {
+        let mut respond = |cx: &mut Context<'_>| {
             let mut ended = None;
             if !*done && let Poll::Ready(end) = connection.as_mut().poll(cx) {
                 *done = true;
@@ -165,27 +177,23 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
             }
             match response.as_mut().poll(cx) {
                 Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
-                Poll::Ready(Err(mut error)) => {
-                    let unsent = error.take_message().is_some();
-                    // The connection's own error says more than "cancelled".
-                    let fault = match ended {
-                        Some(Err(e)) => classify(&e),
-                        _ => classify(error.error()),
-                    };
-                    Poll::Ready(Err(SendFault { unsent, ..fault }))
-                }
+                // The connection's own error says more than "cancelled".
+                Poll::Ready(Err(error)) => Poll::Ready(Err(match ended {
+                    Some(Err(e)) => classify(&e),
+                    _ => classify(&error),
+                })),
                 Poll::Pending if *done => Poll::Ready(Err(SendFault::of(ErrorKind::Closed))),
                 Poll::Pending => Poll::Pending,
             }
-        })
-        .await
+        };
+        poll_fn(|cx| self.quiet.poll(cx, &mut respond)).await
     }
 
     async fn read_body(&mut self, body: Incoming, keep: usize, kept: &mut Vec<u8>) -> Result<(), SendFault> {
         let mut body = pin!(body);
         let (connection, done) = (&mut self.connection, &mut self.done);
         while !body.is_end_stream() {
-            let frame = poll_fn(|cx| {
+            let mut next = |cx: &mut Context<'_>| {
                 if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
                     return Poll::Ready(frame);
                 }
@@ -196,8 +204,8 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
                     Poll::Pending if *done => Poll::Ready(None),
                     polled => polled,
                 }
-            });
-            match frame.await {
+            };
+            match poll_fn(|cx| self.quiet.poll(cx, &mut next)).await {
                 None => break,
                 Some(Err(e)) => return Err(classify(&e)),
                 Some(Ok(frame)) => {

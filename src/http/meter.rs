@@ -23,6 +23,8 @@ pub struct Marks {
     pub last_write: Cell<Option<Instant>>,
     /// When the first bytes were read since [`Marks::arm`].
     pub first_read: Cell<Option<Instant>>,
+    /// When bytes, or their end, were last read since [`Marks::arm`].
+    pub last_read: Cell<Option<Instant>>,
     /// How long what was last read had waited in the kernel, since [`Marks::arm`].
     pub delay: Cell<Option<Duration>>,
     /// Reads since [`Marks::arm`] for which the kernel should have told when they came, and did not.
@@ -34,6 +36,7 @@ impl Marks {
     pub fn arm(&self) {
         self.last_write.set(None);
         self.first_read.set(None);
+        self.last_read.set(None);
         self.delay.set(None);
         self.unstamped.set(0);
     }
@@ -58,10 +61,13 @@ impl<S: AsyncRead + Arrival + Unpin> AsyncRead for Metered<S> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         let read = buf.filled().len() - before;
+        if polled.is_ready() {
+            self.marks.last_read.set(Some(Instant::now()));
+        }
         if read > 0 {
             self.marks.bytes_in.set(self.marks.bytes_in.get() + read as u64);
             if self.marks.first_read.get().is_none() {
-                self.marks.first_read.set(Some(Instant::now()));
+                self.marks.first_read.set(self.marks.last_read.get());
             }
             match self.inner.arrived() {
                 Arrived::Unknown => {}

@@ -109,6 +109,13 @@ pub fn resuming(config: &ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
+/// The same TLS for what only HTTP/1.1 can begin.
+pub(super) fn only_http1(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
 fn roots(extra: Option<&ExtraRoots>) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();

@@ -28,6 +28,21 @@ pub struct StepsPlan {
     /// Time-out of one request where a step does not say.
     #[serde(with = "seconds")]
     pub timeout: Duration,
+    /// What its steps publish.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bundles: Vec<BundlePlan>,
+}
+
+/// A bundle that steps publish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundlePlan {
+    /// As steps name it.
+    pub name: String,
+    /// MD5 of what is uploaded.
+    pub md5: String,
+    /// Bytes of it.
+    pub bytes: u64,
 }
 
 /// A list of steps.
@@ -62,15 +77,21 @@ impl StepsPlan {
     /// The names of the series: those of the steps, with their list where there are several.
     #[must_use]
     pub fn series(&self) -> Vec<String> {
-        let name = |list: &StepList, step: &Step| match self.lists.len() {
-            1 => step.name.clone(),
-            _ => format!("{}/{}", list.name, step.name),
+        let name = |list: &StepList, series: String| match self.lists.len() {
+            1 => series,
+            _ => format!("{}/{series}", list.name),
         };
-        self.lists.iter().flat_map(|list| list.steps.iter().map(move |step| name(list, step))).collect()
+        let of = |list| self.steps_of(list).map(move |series| name(list, series));
+        self.lists.iter().flat_map(of).collect()
     }
 
-    /// The steps in the order of the series.
+    fn steps_of<'l>(&self, list: &'l StepList) -> impl Iterator<Item = String> + use<'l> {
+        list.steps.iter().flat_map(Step::series)
+    }
+
+    /// The step of each series.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
-        self.lists.iter().flat_map(|list| &list.steps)
+        let all = self.lists.iter().flat_map(|list| &list.steps);
+        all.flat_map(|step| std::iter::repeat_n(step, step.series().len()))
     }
 }

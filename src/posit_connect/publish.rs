@@ -5,6 +5,7 @@
 //! The phases that are read off the task's log are as fine as the polls: a poll waits up to a second for news.
 
 mod attempt;
+mod lasting;
 mod plan;
 mod requests;
 
@@ -19,7 +20,7 @@ pub use self::attempt::{
     PUBLISH_CREATE, PUBLISH_FIRST_RESPONSE, PUBLISH_LAUNCH, PUBLISH_QUEUE, PUBLISH_RESTORE, PUBLISH_TOTAL,
     PUBLISH_UPLOAD,
 };
-pub use self::plan::{PublishInto, PublishPlan, PublishPlanError, PublishSeries, PublishTimeouts};
+pub use self::plan::{Lasts, PublishInto, PublishPlan, PublishPlanError, PublishSeries, PublishTimeouts};
 use self::requests::Requests;
 use super::provision::Access;
 use super::types::{Content, Deployed, Task, UploadedBundle, is_id};
@@ -48,25 +49,28 @@ enum Step {
     BackOff,
     Create,
     Access,
+    Environment,
     Upload,
     Deploy,
     Task,
     FirstResponse,
     Prune,
     Delete,
+    /// The deletion of an item that had to last longer than its publish.
+    Remove,
 }
 
 impl Step {
     fn name(self) -> &'static str {
         match self {
             Step::Idle | Step::BackOff => "back_off",
-            Step::Create | Step::Access => "create",
+            Step::Create | Step::Access | Step::Environment => "create",
             Step::Upload => "upload",
             Step::Deploy => "deploy",
             Step::Task => "task",
             Step::FirstResponse => "first_response",
             Step::Prune => "prune",
-            Step::Delete => "delete",
+            Step::Delete | Step::Remove => "delete",
         }
     }
 }
@@ -81,6 +85,10 @@ pub struct PublishLoop {
     begun: u64,
     /// Publishes that failed, one after the other.
     failures: u32,
+    /// The content item that lasts longer than its publish.
+    item: Option<String>,
+    /// What is asked next is its deletion.
+    removing: bool,
     /// The bundle that is served.
     active: Option<String>,
     /// Bundles that are not served any more.
@@ -116,6 +124,8 @@ impl PublishLoop {
             attempt: Attempt::default(),
             begun: 0,
             failures: 0,
+            item: None,
+            removing: false,
             active: None,
             old: VecDeque::new(),
             pruned: 0,
@@ -132,6 +142,11 @@ impl PublishLoop {
             PublishInto::One { guid, .. } => {
                 self.attempt.guid = Some(guid.clone());
                 let upload = self.requests.upload(guid);
+                self.ask(Step::Upload, upload)
+            }
+            PublishInto::New { lasts: Lasts::Run, .. } if self.item.is_some() => {
+                self.attempt.guid = self.item.clone();
+                let upload = self.item.as_deref().and_then(|guid| self.requests.upload(guid));
                 self.ask(Step::Upload, upload)
             }
             PublishInto::New { prefix, description, first_number, number_step, .. } => {
@@ -154,35 +169,50 @@ impl PublishLoop {
     /// The outcome of the exchange of the present step.
     fn told(&mut self, outcome: &Outcome<'_>, notes: &mut Notes) -> Action {
         match self.step {
-            Step::Create | Step::Access => self.created(outcome, notes),
+            Step::Create | Step::Access | Step::Environment => self.created(outcome, notes),
             Step::Upload => self.uploaded(outcome, notes),
             Step::Deploy => self.deployed(outcome, notes),
             Step::Task => self.polled(outcome, notes),
             Step::FirstResponse => self.responded(outcome, notes),
             Step::Prune => self.pruned(outcome, notes),
             Step::Delete => self.deleted(outcome, notes),
+            Step::Remove => self.removed(outcome, notes),
             Step::Idle | Step::BackOff => self.begin(outcome.finished),
         }
     }
 
     fn created(&mut self, outcome: &Outcome<'_>, notes: &mut Notes) -> Action {
-        let everyone = matches!(&self.plan.into, PublishInto::New { access: Access::Everyone, .. });
+        let (everyone, variables) = match &self.plan.into {
+            PublishInto::New { access, variables, .. } => (*access == Access::Everyone, !variables.is_empty()),
+            PublishInto::One { .. } => (false, false),
+        };
         if self.step == Step::Create {
             let guid = match self.parse::<Content>(outcome).and_then(|content| self.identifier(content.guid)) {
                 Ok(guid) => guid,
                 Err(failure) => return self.fail(failure, outcome.finished, notes),
             };
-            self.attempt.guid = Some(guid.clone());
-            if everyone {
-                let access = self.requests.access(&guid);
-                return self.ask(Step::Access, access);
-            }
+            self.attempt.guid = Some(guid);
         } else if outcome.ended != Ended::Completed {
             let failure = Failure::of("create", outcome, &self.plan.key);
             return self.fail(failure, outcome.finished, notes);
         }
+        let guid = self.attempt.guid.clone().unwrap_or_default();
+        if self.step == Step::Create && everyone {
+            let access = self.requests.access(&guid);
+            return self.ask(Step::Access, access);
+        }
+        if self.step != Step::Environment
+            && variables
+            && let PublishInto::New { variables, .. } = &self.plan.into
+        {
+            let environment = self.requests.environment(&guid, variables);
+            return self.ask(Step::Environment, environment);
+        }
+        if self.lasts() != Some(Lasts::Publish) {
+            self.item = Some(guid.clone());
+        }
         self.attempt.phase(PUBLISH_CREATE, outcome.finished.saturating_sub(self.attempt.started));
-        let upload = self.attempt.guid.as_deref().and_then(|guid| self.requests.upload(guid));
+        let upload = self.requests.upload(&guid);
         self.ask(Step::Upload, upload)
     }
 
@@ -276,9 +306,13 @@ impl PublishLoop {
     /// After the publish: delete what it has made superfluous.
     fn tidy(&mut self, now: Duration, notes: &mut Notes) -> Action {
         let guid = self.attempt.guid.clone().unwrap_or_default();
-        if matches!(self.plan.into, PublishInto::New { .. }) {
-            let delete = self.requests.delete(&guid);
-            return self.ask(Step::Delete, delete);
+        match self.lasts() {
+            Some(Lasts::Publish) => {
+                let delete = self.requests.delete(&guid);
+                return self.ask(Step::Delete, delete);
+            }
+            Some(Lasts::UntilRemoved) => return self.end(now, notes),
+            Some(Lasts::Run) | None => {}
         }
         match self.old.front() {
             Some(bundle_id) if self.pruned < PRUNED => {
@@ -311,8 +345,10 @@ impl PublishLoop {
 
     fn fail(&mut self, failure: Failure, now: Duration, notes: &mut Notes) -> Action {
         self.attempt.failure = Some(Failure { log: self.attempt.log(), ..failure });
-        let is_new = matches!(self.plan.into, PublishInto::New { .. });
-        if let (true, Some(guid)) = (is_new, self.attempt.guid.clone()) {
+        // An item that the next publish can use stays; so does one that was there before.
+        let stays = self.lasts().is_none_or(|lasts| lasts == Lasts::Run && self.item.is_some());
+        if let (false, Some(guid)) = (stays, self.attempt.guid.clone()) {
+            self.item = None;
             let delete = self.requests.delete(&guid);
             return self.ask(Step::Delete, delete);
         }
@@ -382,12 +418,16 @@ impl PublishLoop {
 impl Program for PublishLoop {
     fn next(&mut self, now: Duration, last: Option<Outcome<'_>>, notes: &mut Notes) -> Action {
         match (last, self.step) {
-            (Some(outcome), step) if outcome.ended == Ended::Interrupted => {
+            (Some(outcome), step) if outcome.ended == Ended::Interrupted && step != Step::Remove => {
                 self.step = Step::Idle;
                 self.attempt.note(now, Some(step.name()), notes);
                 Action::End(false)
             }
             (Some(outcome), _) => self.told(&outcome, notes),
+            (None, Step::Idle) if std::mem::take(&mut self.removing) => {
+                let delete = self.item.as_deref().and_then(|guid| self.requests.delete(guid));
+                self.ask(Step::Remove, delete)
+            }
             (None, Step::Idle) if self.failures > 0 => {
                 self.step = Step::BackOff;
                 Action::Wait(self.back_off())
@@ -405,7 +445,7 @@ impl Program for PublishLoop {
 
     fn interrupted(&mut self, now: Duration, notes: &mut Notes) {
         let step = std::mem::replace(&mut self.step, Step::Idle);
-        if !matches!(step, Step::Idle | Step::BackOff) {
+        if !matches!(step, Step::Idle | Step::BackOff | Step::Remove) {
             self.attempt.note(now, Some(step.name()), notes);
         }
     }

@@ -25,11 +25,15 @@ use crate::threshold::Verdict;
 use crate::window::Counts;
 use steps::{CheckDocument, SeriesDocument};
 
+mod control;
 mod generator;
 mod open;
+mod sockets;
 
+pub use control::ControlDocument;
 pub use generator::GeneratorDocument;
 pub use open::OpenDocument;
+pub use sockets::SocketDocument;
 
 /// Version of both documents.
 pub const SCHEMA: u32 = 1;
@@ -115,12 +119,18 @@ pub struct LoadDocument {
     pub steps: Vec<SeriesDocument>,
     /// Every check, in the measured part.
     pub checks: Vec<CheckDocument>,
+    /// WebSocket sessions; `null` without any.
+    pub websocket: Option<SocketDocument>,
     /// The run directory.
     pub run_dir: String,
     /// The open model; `null` where no scenario is open: a closed model has no response time.
     pub open_model: Option<OpenDocument>,
     /// What became of the thresholds.
     pub thresholds: Vec<Verdict>,
+    /// What people did to the run while it was on, in the terminal or through the REST endpoint.
+    pub control: Vec<ControlDocument>,
+    /// Time that lay in pauses, in whole seconds of which no figure is made.
+    pub paused_s: f64,
     /// The connections of the whole run.
     pub connections: Connections,
     /// What we made on the server and could not remove.
@@ -288,9 +298,12 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         nodes: figures.nodes.clone(),
         steps: steps::steps(summary),
         checks: steps::checks(summary),
+        websocket: figures.sockets.as_deref().map(SocketDocument::of),
         run_dir: run_dir.display().to_string(),
         open_model: OpenDocument::of(summary),
         thresholds: summary.thresholds.clone(),
+        control: control::events(summary),
+        paused_s: summary.paused_ns as f64 / 1e9,
         connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
     }
@@ -327,6 +340,8 @@ pub struct RampDocument {
     pub requests: Requests,
     /// The generator's own health over the whole search.
     pub generator: GeneratorDocument,
+    /// What people did to the ramp while it was on, in the terminal or through the REST endpoint.
+    pub control: Vec<ControlDocument>,
     /// The load test that followed with `--then-load`.
     pub load: Option<LoadDocument>,
     /// What we made on the server and could not remove.
@@ -436,6 +451,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         target: TargetDocument::of(&summary.plan.target),
         requests: requests(summary),
         generator: GeneratorDocument::of(&summary.generator, invalid),
+        control: control::events(summary),
         load,
         left_behind: summary.left_behind.clone(),
     }

@@ -2,9 +2,11 @@
 
 mod capacity;
 mod connections;
+mod control;
 mod load;
 mod model;
 mod ramp;
+mod sockets;
 mod steps;
 
 pub use capacity::capacity;

@@ -1,6 +1,7 @@
 //! Content: from a request's path to the simulated application's answer, in the time that the node's capacity gives.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -18,6 +19,7 @@ use super::manifest::App;
 use super::node::{Node, Shared};
 use super::processes::Need;
 use super::reply;
+use super::sockets;
 
 /// Where content is.
 pub(super) const PREFIX: &str = "/content/";
@@ -28,7 +30,7 @@ const NO_VIEW: ApiError = ApiError::fixed(StatusCode::FORBIDDEN, 19, "You don't 
 ///
 /// # Errors
 /// When the node goes away meanwhile.
-pub(super) async fn serve(node: &Node, head: &Parts, arrived_s: f64) -> Result<Response, NodeGone> {
+pub(super) async fn serve(node: &Arc<Node>, head: &Parts, arrived_s: f64) -> Result<Response, NodeGone> {
     let path = head.uri.path();
     let vanity;
     let (guid, rest) = match by_guid(path) {
@@ -71,6 +73,11 @@ pub(super) async fn serve(node: &Node, head: &Parts, arrived_s: f64) -> Result<R
         return Ok(reply::page(status, title));
     }
     node.capacity.serve(arrived_s).await?;
+    if app == App::Python
+        && let Some(response) = sockets::answer(node, head, rest)
+    {
+        return Ok(response);
+    }
     Ok(match app {
         App::Files => file(&node.shared.bundles.app(&item.guid, bundle), rest).await,
         _ => apps::answer(app, &head.method, rest, head.uri.query().unwrap_or_default()),

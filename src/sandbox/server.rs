@@ -1,9 +1,10 @@
 //! The door: accepts connections, speaks HTTP/1.1 on them, and makes the faults happen at their time.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -14,6 +15,7 @@ use super::capacity::NodeGone;
 use super::cluster::Cluster;
 use super::faults::{Restart, Stall};
 use super::node::Node;
+use super::sockets::Accepted;
 
 /// How long to wait before accepting again when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -81,7 +83,17 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
         reset(&stream);
         return;
     }
-    let service = service_fn(move |request| cluster.call(request));
+    let accepted: Arc<Mutex<Option<Accepted>>> = Arc::default();
+    let takes_over = Arc::clone(&accepted);
+    let service = service_fn(move |request| {
+        let takes_over = Arc::clone(&takes_over);
+        cluster.call(request).map_ok(move |mut response| {
+            if let Some(accepted) = response.extensions_mut().remove::<Accepted>() {
+                *takes_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted);
+            }
+            response
+        })
+    });
     let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let ends = poll_fn(|context| http.poll_without_shutdown(context));
     let lost = match only_node {
@@ -94,8 +106,15 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
             }
         }
     };
+    let parts = http.into_parts();
     if lost {
-        reset(http.into_parts().io.inner());
+        reset(parts.io.inner());
+        return;
+    }
+    let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(accepted) = accepted {
+        // The response that said so was the last of HTTP on this connection.
+        accepted.run(parts.io, parts.read_buf.to_vec()).await;
     }
 }
 
@@ -105,6 +124,6 @@ fn gone(end: hyper::Result<()>) -> bool {
 }
 
 /// Has the connection end with a reset instead of an orderly close.
-fn reset(stream: &TcpStream) {
+pub(super) fn reset(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

@@ -18,7 +18,7 @@
 use super::reader::Fields;
 use crate::connection_options::{ConnectionChoices, DnsOptions, HostRule, Hosts};
 
-const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 11] = [
     "http2",
     "noConnectionReuse",
     "noVUConnectionReuse",
@@ -54,8 +54,11 @@ pub(super) fn read(top: &Fields<'_>) -> ConnectionChoices {
     }
 }
 
+/// Keys of `dns`.
+pub(super) const DNS: [&str; 3] = ["ttl", "select", "policy"];
+
 fn dns(fields: &Fields<'_>) -> Option<DnsOptions> {
-    let table = Fields::of(fields.get("dns")?, "connection.dns", &["ttl", "select", "policy"], fields.faults)?;
+    let table = Fields::of(fields.get("dns")?, "connection.dns", &DNS, fields.faults)?;
     let default = DnsOptions::default();
     Some(DnsOptions {
         ttl: table.parsed("ttl", str::parse).unwrap_or(default.ttl),

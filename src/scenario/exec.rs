@@ -39,6 +39,9 @@ impl Exec {
     }
 }
 
+/// The greatest weight of a list of steps.
+pub(super) const MOST_WEIGHT: u64 = 1_000_000;
+
 /// Reads `exec`: a name, or lists of steps with their weights.
 pub(super) fn read(fields: &Fields<'_>) -> Option<Exec> {
     let value = fields.get("exec")?;
@@ -62,7 +65,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Exec> {
             let what = format!("`{name}` has no weight: only lists of steps do; give it a scenario of its own");
             fields.fault_at(value, what);
         }
-        if let Some(weight) = weights.number_within(name, 1, 1_000_000) {
+        if let Some(weight) = weights.number_within(name, 1, MOST_WEIGHT) {
             lists.push((name.to_owned(), u32::try_from(weight).unwrap_or(u32::MAX)));
         }
     }

@@ -40,7 +40,12 @@ pub(super) const GRACE: Duration = Duration::from_secs(30);
 
 const SECOND: Duration = Duration::from_secs(1);
 const MAX_DURATION: Duration = Duration::from_secs(600);
-const MOST: u64 = u32::MAX as u64;
+/// The most VUs, and the highest rate.
+pub(super) const MOST: u64 = u32::MAX as u64;
+/// Keys of a stage; it has both.
+pub(super) const STAGE: [&str; 2] = ["duration", "target"];
+/// Spacings of arrivals, as they are written.
+pub(super) const SPACINGS: [(&str, Spacing); 2] = [("even", Spacing::Even), ("poisson", Spacing::Poisson)];
 
 /// Keys of an executor, beside those of every scenario.
 #[must_use]
@@ -56,13 +61,32 @@ pub fn keys(executor: ExecutorName) -> &'static [&'static str] {
     }
 }
 
+/// Which of them it cannot do without.
+pub(super) fn needed(executor: ExecutorName) -> &'static [&'static str] {
+    match executor {
+        ExecutorName::ConstantVus => &["duration"],
+        ExecutorName::RampingVus => &["stages"],
+        ExecutorName::ConstantArrivalRate => &["rate", "duration", "preAllocatedVUs"],
+        ExecutorName::RampingArrivalRate => &["stages", "preAllocatedVUs"],
+        ExecutorName::SharedIterations | ExecutorName::PerVuIterations => &[],
+    }
+}
+
 /// Reads the executor of a scenario and says which of its keys are unknown. Where there is a fault, the executor has
 /// something in its place.
 pub(super) fn read(fields: &Fields<'_>) -> Executor {
     let name = name(fields);
     unknown_keys(fields, name);
-    let read = Reader { fields, name: name.unwrap_or(ExecutorName::ConstantVus), whole: name.is_some() };
-    read.executor()
+    for key in name.map(needed).unwrap_or_default().iter().filter(|key| !fields.has(key)) {
+        let example = match *key {
+            "duration" => " (\"30s\")",
+            "stages" => " ([{ duration = \"30s\", target = 10 }])",
+            _ => "",
+        };
+        fields.fault(format!("`{key}` is missing{example}"));
+    }
+    // Without an executor nothing is missing but that.
+    Reader { fields, name: name.unwrap_or(ExecutorName::ConstantVus) }.executor()
 }
 
 fn name(fields: &Fields<'_>) -> Option<ExecutorName> {
@@ -105,8 +129,6 @@ fn unknown_keys(fields: &Fields<'_>, executor: Option<ExecutorName>) {
 struct Reader<'f> {
     fields: &'f Fields<'f>,
     name: ExecutorName,
-    /// Whether `name` is what was written; otherwise nothing is missing.
-    whole: bool,
 }
 
 impl Reader<'_> {
@@ -124,7 +146,7 @@ impl Reader<'_> {
                 Executor::RampingVus { start_time, start_vus, stages, graceful_ramp_down }
             }
             ExecutorName::ConstantArrivalRate => {
-                let (rate, time_unit, duration) = (self.needed("rate", 1), self.time_unit(), self.duration());
+                let (rate, time_unit, duration) = (self.count("rate", 1), self.time_unit(), self.duration());
                 let (pre_allocated_vus, max_vus) = self.allocated();
                 let spacing = self.spacing();
                 let (start_time, rate) = (start_time, rate.unwrap_or(1));
@@ -172,24 +194,6 @@ impl Reader<'_> {
         self.fields.number_within(key, least, MOST).and_then(|n| u32::try_from(n).ok())
     }
 
-    fn needed(&self, key: &str, least: u64) -> Option<u32> {
-        if !self.fields.has(key) {
-            self.missing(key);
-        }
-        self.count(key, least)
-    }
-
-    fn missing(&self, key: &str) {
-        if self.whole {
-            let example = match key {
-                "duration" => " (\"30s\")",
-                "stages" => " ([{ duration = \"30s\", target = 10 }])",
-                _ => "",
-            };
-            self.fields.fault(format!("`{key}` is missing{example}"));
-        }
-    }
-
     fn vus(&self) -> u32 {
         self.count("vus", 1).unwrap_or(1)
     }
@@ -207,9 +211,6 @@ impl Reader<'_> {
     }
 
     fn duration(&self) -> Duration {
-        if !self.fields.has("duration") {
-            self.missing("duration");
-        }
         self.at_least_a_second("duration").unwrap_or(SECOND)
     }
 
@@ -229,7 +230,7 @@ impl Reader<'_> {
 
     /// `preAllocatedVUs` and `maxVUs`.
     fn allocated(&self) -> (u32, u32) {
-        let there = self.needed("preAllocatedVUs", 0).unwrap_or(0);
+        let there = self.count("preAllocatedVUs", 0).unwrap_or(0);
         let most = self.count("maxVUs", 0).unwrap_or(there);
         if most < there {
             self.fields.fault_in("maxVUs", "`maxVUs` is at least `preAllocatedVUs`");
@@ -240,25 +241,23 @@ impl Reader<'_> {
     }
 
     fn spacing(&self) -> Spacing {
-        let spacing = self.fields.parsed("arrivals", |text| match text {
-            "even" => Ok(Spacing::Even),
-            "poisson" => Ok(Spacing::Poisson),
-            other => Err(format!("there is no `{other}`{}", hint(other, &["even", "poisson"]))),
+        let spacing = self.fields.parsed("arrivals", |text| {
+            let found = SPACINGS.iter().find(|(name, _)| *name == text).map(|(_, spacing)| *spacing);
+            found.ok_or_else(|| format!("there is no `{text}`{}", hint(text, &SPACINGS.map(|(name, _)| name))))
         });
         spacing.unwrap_or_default()
     }
 
     fn stages(&self, start: u32) -> Vec<Stage> {
         if !self.fields.has("stages") {
-            self.missing("stages");
             return Vec::new();
         }
         let mut stages = Vec::new();
         for value in self.fields.list("stages") {
-            let Some(stage) = Fields::of(value, self.fields.place, &["duration", "target"], self.fields.faults) else {
+            let Some(stage) = Fields::of(value, self.fields.place, &STAGE, self.fields.faults) else {
                 continue;
             };
-            for key in ["duration", "target"].into_iter().filter(|key| !stage.has(key)) {
+            for key in STAGE.into_iter().filter(|key| !stage.has(key)) {
                 stage.fault(format!("a stage lacks its `{key}`"));
             }
             let target = stage.number_within("target", 0, MOST).and_then(|target| u32::try_from(target).ok());

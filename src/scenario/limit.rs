@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::reader::{Fields, Value};
 use crate::threshold::Limit;
 
-const KEYS: [&str; 5] = ["threshold", "abortOnFail", "delayAbortEval", "window", "after"];
+pub(super) const KEYS: [&str; 6] = ["threshold", "abortOnFail", "delayAbortEval", "window", "after", "baseline"];
 
 /// Reads all limits.
 pub(super) fn read(top: &Fields<'_>) -> Vec<Limit> {
@@ -40,6 +40,7 @@ fn one(metric: &str, value: &Value<'_>, place: &str, top: &Fields<'_>) -> Option
         delay_abort_eval: fields.duration("delayAbortEval").unwrap_or_default(),
         window: fields.duration("window"),
         after: fields.duration("after").unwrap_or_default(),
+        baseline: fields.text("baseline").map(str::to_owned),
         ..Limit::new(metric, fields.text("threshold")?)
     })
 }

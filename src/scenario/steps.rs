@@ -16,11 +16,17 @@
 //! think = { min = "1s", max = "3s" }      # pause after the step
 //! ```
 //!
+//! A step with `websocket = "/path"` is a session instead of a request, one with `publish` or `provision` does what a
+//! publisher does: [`socket`] and [`connect`] have their forms.
+//!
 //! Bodies: `json`, `form`, `body` (text), `file`, `multipart`. Variables: what was extracted, `${data.column}` of
 //! `[data.NAME]`, `${env.NAME}`, `${vu}` (from 1 within the scenario) and `${iteration}` (from 0).
 
+pub mod connect;
 mod read;
 mod response;
+pub(super) mod schema;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -33,8 +39,10 @@ use serde::{Deserialize, Serialize};
 
 use super::data::{DataSet, Order};
 use super::template::Template;
+pub use connect::{ConnectStep, ItemLasts};
 pub use read::ListUse;
 pub(super) use read::read;
+pub use socket::{SocketAction, SocketMessage, SocketScript};
 
 /// Names that `exec` gives without a list.
 pub const BUILT_IN: [&str; 2] = ["fetch", "publish"];
@@ -98,9 +106,31 @@ pub struct Step {
     pub group: Option<String>,
     /// Stand beside the step's figures.
     pub tags: BTreeMap<String, String>,
+    /// What is done in the WebSocket session that the request opens; without it the request is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<SocketScript>,
+    /// What is published in the place of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<ConnectStep>,
 }
 
 impl Step {
+    /// The variables that it gives to later steps.
+    pub fn variables(&self) -> impl Iterator<Item = &String> {
+        let heard = self.websocket.iter().flat_map(SocketScript::extracts);
+        let made = self.connect.iter().filter_map(|connect| connect.item.as_ref());
+        self.extract.iter().chain(heard).map(|extract| &extract.variable).chain(made)
+    }
+
+    /// The names of its series: its own, or those of the requests of a publish.
+    #[must_use]
+    pub fn series(&self) -> Vec<String> {
+        match self.connect {
+            None => vec![self.name.clone()],
+            Some(_) => connect::PARTS.iter().map(|part| format!("{}/{part}", self.name)).collect(),
+        }
+    }
+
     /// What it can be selected by: its tags, and `group`.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         let tags = self.tags.iter().map(|(name, tag)| (name.as_str(), tag.as_str()));

@@ -113,6 +113,20 @@ pub enum Executor {
 }
 
 impl Executor {
+    /// Its name, k6's where k6 has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Executor::ConstantVus { .. } => "constant-vus",
+            Executor::RampingVus { .. } => "ramping-vus",
+            Executor::SharedIterations { .. } => "shared-iterations",
+            Executor::PerVuIterations { .. } => "per-vu-iterations",
+            Executor::ConstantArrivalRate { .. } => "constant-arrival-rate",
+            Executor::RampingArrivalRate { .. } => "ramping-arrival-rate",
+            Executor::Searched { .. } => "searched",
+        }
+    }
+
     /// VUs at the start of the scenario.
     #[must_use]
     pub fn start_vus(&self) -> u32 {

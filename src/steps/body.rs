@@ -18,6 +18,12 @@ pub(super) enum Payload {
     Pieces(Vec<Piece>),
 }
 
+impl Default for Payload {
+    fn default() -> Payload {
+        Payload::Fixed(Bytes::new())
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Piece {
     Text(Text),
@@ -92,13 +98,13 @@ pub(super) fn payload(
     Ok((Payload::of(vec![Piece::Text(text)]), media))
 }
 
-fn file(step: &Step, file: &str, given: &Given) -> Result<Bytes, CompileFault> {
+pub(super) fn file(step: &Step, file: &str, given: &Given) -> Result<Bytes, CompileFault> {
     let found = given.files.get(file).cloned();
     found.ok_or_else(|| CompileFault::new(&step.name, format!("{file}: this file was not read")))
 }
 
 /// JSON, its texts being templates.
-fn json(value: &Value, out: &mut Text, names: &Names) -> Result<(), String> {
+pub(super) fn json(value: &Value, out: &mut Text, names: &Names) -> Result<(), String> {
     match value {
         Value::String(text) => {
             out.push("\"");

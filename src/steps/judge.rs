@@ -95,19 +95,28 @@ impl Seen<'_> {
 
 impl Judge {
     pub(super) fn compile(step: &Step, names: &Names) -> Result<Judge, CompileFault> {
-        let fault = |what: String| CompileFault::new(&step.name, what);
+        let checks = step.checks.iter().map(|check| (check.name.as_str(), &check.subject));
+        Judge::of(checks, &step.extract, names).map_err(|what| CompileFault::new(&step.name, what))
+    }
+
+    /// Of checks with their names, and of what is extracted.
+    pub(super) fn of<'s>(
+        wanted: impl Iterator<Item = (&'s str, &'s Subject)>,
+        extract: &[Extract],
+        names: &Names,
+    ) -> Result<Judge, String> {
         let (mut checks, mut extracts, mut keep_body) = (Vec::new(), Vec::new(), 0);
-        for check in &step.checks {
-            let checked = checked(&check.subject, names).map_err(fault)?;
+        for (name, subject) in wanted {
+            let checked = checked(subject, names)?;
             keep_body = keep_body.max(match &checked {
                 Checked::Json(..) | Checked::Body(_) => KEEP,
                 Checked::SizeBelow(size) => *size,
                 _ => 0,
             });
-            checks.push((Arc::from(check.name.as_str()), checked));
+            checks.push((Arc::from(name), checked));
         }
-        for extract in &step.extract {
-            let extracted = extracted(extract, names).map_err(fault)?;
+        for extract in extract {
+            let extracted = extracted(extract, names)?;
             if matches!(extracted.source, From::Json(_) | From::Regex(_)) {
                 keep_body = keep_body.max(KEEP);
             }
@@ -122,6 +131,12 @@ impl Judge {
         for (name, check) in &self.checks {
             notes.push((name.clone(), seen.is_whole() && passes(check, &seen, values)));
         }
+    }
+
+    /// Whether a message passes all checks.
+    pub(super) fn passes(&self, outcome: &Outcome<'_>, values: &Values) -> bool {
+        let seen = Seen { outcome, json: OnceCell::new() };
+        self.checks.iter().all(|(_, check)| passes(check, &seen, values))
     }
 
     /// Takes the cookies of a response, which may be a redirect before the last one.
@@ -172,6 +187,7 @@ impl Judge {
 fn missing(variable: &str, outcome: &Outcome<'_>) -> String {
     let why = match (outcome.ended, outcome.status) {
         (Ended::Failed(kind), _) => kind.describe(),
+        (_, None) if outcome.ended == Ended::Completed => return format!("`{variable}` is not in the message"),
         (_, Some(status)) if outcome.body.len() >= KEEP => format!("status {status}, only 1 MiB of the body is read"),
         (_, status) => format!("status {}", status.unwrap_or(0)),
     };

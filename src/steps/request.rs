@@ -72,6 +72,13 @@ impl Draft {
         Ok(Draft { method, target, query, headers, further, payload, origin: given.origin.clone() })
     }
 
+    /// That of a step that makes none itself.
+    pub(super) fn none(origin: &Url) -> Draft {
+        let (headers, further, payload) = (HeaderMap::new(), Vec::new(), Payload::default());
+        let target = Target::Path(Text::default());
+        Draft { method: Method::GET, target, query: Text::default(), headers, further, payload, origin: origin.clone() }
+    }
+
     /// Whether it is the same in every iteration.
     pub(super) fn is_fixed(&self) -> bool {
         let target = matches!(&self.target, Target::Path(path) if path.fixed().is_some());

@@ -1,7 +1,7 @@
 //! Steps fed with outcomes.
 
 use super::*;
-use crate::engine::program::is_redirect;
+use crate::engine::program::{Message, SocketAsk, is_redirect};
 use crate::outcome::{ErrorKind, Phases};
 use crate::plan::{DataPlan, StepList};
 use crate::scenario;
@@ -34,6 +34,7 @@ fn recipe(steps: &str) -> Result<Recipe, CompileFault> {
         server_root: "/connect/".to_owned(),
         with_key: false,
         timeout: Duration::from_secs(60),
+        bundles: Vec::new(),
     };
     // What is written into plan.json is read back whole.
     let text = serde_json::to_string(&plan).unwrap();
@@ -47,26 +48,27 @@ fn recipe(steps: &str) -> Result<Recipe, CompileFault> {
         first: 4,
         scenario: "a".to_owned(),
         seed: 1,
+        parts: Some(Arc::new(part::tests::Scripted)),
     };
     Recipe::new(&plan, &given)
 }
 
 /// A VU and what it has noted.
-struct Bench {
-    steps: Steps,
-    notes: Notes,
+pub(super) struct Bench {
+    pub(super) steps: Steps,
+    pub(super) notes: Notes,
 }
 
 impl Bench {
-    fn new(steps: &str) -> Bench {
+    pub(super) fn new(steps: &str) -> Bench {
         Bench { steps: Steps::new(Arc::new(recipe(steps).unwrap()), 0), notes: Notes::default() }
     }
 
-    fn start(&mut self) -> Action {
+    pub(super) fn start(&mut self) -> Action {
         self.steps.next(Duration::ZERO, None, &mut self.notes)
     }
 
-    fn answer(&mut self, status: u16, headers: &[(&'static str, &str)], body: &str) -> Action {
+    pub(super) fn answer(&mut self, status: u16, headers: &[(&'static str, &str)], body: &str) -> Action {
         self.answer_bytes(status, headers, body.as_bytes())
     }
 
@@ -112,8 +114,16 @@ impl Bench {
         self.notes.checks.drain(..).map(|(name, passed)| (name.to_string(), passed)).collect()
     }
 
-    fn why(&self) -> &str {
+    pub(super) fn why(&self) -> &str {
         self.notes.events.last().unwrap()["why"].as_str().unwrap()
+    }
+}
+
+/// What is asked of a session.
+fn socket(action: Action) -> SocketAsk {
+    match action {
+        Action::Socket(ask) => ask,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -295,7 +305,7 @@ fn data_is_taken_in_its_order() {
                     assert!(matches!(bench.start(), Action::End(false)));
                     taken.push('!');
                 }
-                Action::End(_) => panic!(),
+                Action::End(_) | Action::Socket(_) => panic!(),
             }
         }
         taken
@@ -401,4 +411,79 @@ proptest! {
         };
         bench.steps.next(Duration::ZERO, Some(outcome), &mut bench.notes);
     }
+}
+
+#[test]
+fn a_session_gives_variables_to_later_steps_and_has_the_key_where_that_is_said() {
+    let mut bench = Bench::new(
+        r#"
+[[steps.s]]
+name = "talk"
+websocket = "/ws"
+auth = true
+timeout = "9s"
+actions = [
+  { sendJson = { who = "${env.WHO}" } },
+  { expect = { json = "$.n", above = 1 }, timeout = "4s", extract = { n = { json = "$.n" } } },
+]
+
+[[steps.s]]
+name = "page"
+get = "/${n}"
+"#,
+    );
+    let SocketAsk::Open(opening) = socket(bench.start()) else { panic!() };
+    assert_eq!((opening.series, opening.request.target.path()), (SeriesId(4), "/connect/content/1/ws"));
+    assert_eq!(opening.request.headers["authorization"], "Key secret");
+    let s = Duration::from_secs;
+    let mut hear = |now, heard| bench.steps.heard(now, heard, &mut bench.notes);
+    let SocketAsk::Send(message, within) = socket(hear(s(1), Heard::Done)) else { panic!() };
+    assert_eq!((message, within), (Message::Text("{\"who\":\"me&you\"}".to_owned()), s(9)));
+    let SocketAsk::Receive(within) = socket(hear(s(2), Heard::Done)) else { panic!() };
+    assert_eq!(within, s(4));
+    // Not the one that is expected: what is left of the time.
+    let SocketAsk::Receive(within) = socket(hear(s(3), Heard::Message("{\"n\":1}".into(), s(3)))) else { panic!() };
+    assert_eq!(within, s(3));
+    let SocketAsk::Close(1000, within) = socket(hear(s(5), Heard::Message("{\"n\":42}".into(), s(4)))) else {
+        panic!()
+    };
+    assert_eq!(within, s(5));
+    let page = exchange(hear(s(6), Heard::Done));
+    assert_eq!(page.request.target.path(), "/connect/content/1/42");
+    assert_eq!(bench.notes.expected, [(SeriesId(4), s(2))]);
+    assert!(matches!(bench.answer(200, &[], ""), Action::End(true)));
+}
+
+const FAILS: &str = r#"
+[[steps.s]]
+name = "talk"
+websocket = "/ws"
+actions = [{ expect = "any", extract = { n = { json = "$.n" } } }]
+
+[[steps.s]]
+name = "page"
+get = "/${n}"
+"#;
+
+#[test]
+fn a_session_that_fails_ends_the_iteration_and_says_why() {
+    let s = Duration::from_secs;
+    for (heard, kind, why) in [
+        (Heard::Nothing, ErrorKind::SocketExpect, "action 1: no expected message within 60s"),
+        (Heard::Message("[]".into(), s(1)), ErrorKind::Body, "`n` is not in the message"),
+    ] {
+        let mut bench = Bench::new(FAILS);
+        bench.start();
+        bench.steps.heard(s(0), Heard::Done, &mut bench.notes);
+        let SocketAsk::Fail(failed) = socket(bench.steps.heard(s(1), heard, &mut bench.notes)) else { panic!() };
+        assert_eq!(failed, kind);
+        let next = bench.steps.heard(s(1), Heard::Over(failed), &mut bench.notes);
+        assert!(matches!(next, Action::End(false)));
+        assert_eq!(bench.why(), why);
+    }
+    let mut bench = Bench::new(FAILS);
+    bench.start();
+    let next = bench.steps.heard(s(1), Heard::Over(ErrorKind::Status(403)), &mut bench.notes);
+    assert!(matches!(next, Action::End(false)));
+    assert_eq!(bench.why(), "status 403");
 }

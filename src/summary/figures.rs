@@ -12,7 +12,7 @@ use crate::stats::Interval;
 use crate::stats::batches::{ten_batches_mean, ten_batches_quantile};
 use crate::stats::little::{LittleAudit, LittleVerdict, audit};
 use crate::stats::proportion::failure_rate_upper_95;
-use crate::window::{Counts, ScenarioWindow, SeriesWindow};
+use crate::window::{Counts, ScenarioWindow, SeriesWindow, SocketWindow};
 
 /// The figures of the measured part of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,8 @@ pub struct Figures {
     pub cycle_ms: Option<f64>,
     /// Little's-law audit of the fetching VUs.
     pub little: Option<LittleAudit>,
+    /// WebSocket sessions of all scenarios; `None` where there were none.
+    pub sockets: Option<Box<SocketWindow>>,
     /// The publish loop; `None` where there was none.
     pub publish: Option<PublishFigures>,
     /// Fetches by node, where nodes can be told apart.
@@ -86,8 +88,7 @@ impl Figures {
     /// Computes the figures of a summary's measured part.
     #[must_use]
     pub fn of(summary: &Summary) -> Figures {
-        let window = &summary.steady;
-        let seconds = window.seconds();
+        let seconds = summary.measured_s();
         let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
         let (fetch, all) = split(summary);
         let requests = all.requests;
@@ -113,12 +114,19 @@ impl Figures {
             error_rate: (judged > 0).then(|| requests.failed as f64 / judged as f64),
             error_rate_upper: (judged > 0).then(|| failure_rate_upper_95(requests.failed, judged)),
             errors: all.errors,
+            sockets: all.sockets,
             cycle_ms: cycle_ms(summary, vus, fetch_per_s, seconds),
-            little: little(summary, &fetch, vus, seconds),
+            little: little(summary, &of_fetching_vus(summary), vus, seconds),
             publish: publish(summary),
             nodes: nodes(&fetch, seconds),
             fetch,
         }
+    }
+
+    /// Whether nothing was completed: neither a request nor a WebSocket session.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requests.completed == 0 && self.sockets.as_ref().is_none_or(|sockets| sockets.sessions.completed == 0)
     }
 
     /// What documented baselines are compared by.
@@ -162,11 +170,22 @@ fn split(summary: &Summary) -> (SeriesWindow, SeriesWindow) {
     for (at, series) in summary.plan.series().iter().enumerate() {
         let Some(measured) = summary.steady.series.get(at) else { continue };
         all.merge(measured);
-        if summary.plan.fetches(series.scenario) {
+        if summary.plan.fetches_in(at, series) {
             fetch.merge(measured);
         }
     }
     (fetch, all)
+}
+
+/// All that the VUs of fetching scenarios do, what they publish included.
+fn of_fetching_vus(summary: &Summary) -> SeriesWindow {
+    let mut all = SeriesWindow::default();
+    for (at, series) in summary.plan.series().iter().enumerate() {
+        if let Some(measured) = summary.steady.series.get(at).filter(|_| summary.plan.fetches(series.scenario)) {
+            all.merge(measured);
+        }
+    }
+    all
 }
 
 /// The fetching scenarios, put together.
@@ -192,7 +211,7 @@ fn cycle_ms(summary: &Summary, vus: f64, fetch_per_s: f64, seconds: f64) -> Opti
 }
 
 fn fetching_vus(summary: &Summary) -> f64 {
-    let seconds = summary.steady.seconds();
+    let seconds = summary.measured_s();
     if seconds > 0.0 { fetching(summary).vu_time_ns as f64 / 1e9 / seconds } else { 0.0 }
 }
 
@@ -205,7 +224,9 @@ fn little(summary: &Summary, fetch: &SeriesWindow, vus: f64, seconds: f64) -> Op
     let busy_ns = fetch.duration.sum_ns() + fetch.failed_duration.sum_ns() + fetch.blocked.sum_ns();
     let ended_n = ended as f64;
     let mean_s = busy_ns as f64 / 1e9 / ended_n;
-    let pacing_s = fetching(summary).pause_ns as f64 / 1e9 / ended_n;
+    let fetching = fetching(summary);
+    // A session is no request, and what its VU does in it is its own affair.
+    let pacing_s = (fetching.pause_ns + fetching.session_ns) as f64 / 1e9 / ended_n;
     // A request over an edge of the measured time is counted whole where it ended in it, and not at all where it ended
     // after it. What that can explain is no objection: much in a short run of long requests, next to nothing in a long one.
     let unexplained = (vus * seconds / ended_n - pacing_s) / mean_s - 1.0;
@@ -218,6 +239,12 @@ fn publish(summary: &Summary) -> Option<PublishFigures> {
     let mut publishes = None;
     for (_, scenario) in summary.steady.scenarios.iter().enumerate().filter(|(at, _)| summary.plan.publishes(*at)) {
         publishes.get_or_insert_with(Counts::default).merge(&scenario.iterations);
+    }
+    for scenario in summary.steady.scenarios.iter().filter(|scenario| !scenario.published.is_empty()) {
+        let counts = publishes.get_or_insert_with(Counts::default);
+        counts.scheduled += scenario.published.passes + scenario.published.fails;
+        counts.completed += scenario.published.passes;
+        counts.failed += scenario.published.fails;
     }
     publishes.map(|publishes| PublishFigures { publishes, phases: summary.steady.trends.clone() })
 }

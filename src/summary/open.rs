@@ -38,7 +38,7 @@ impl OpenFigures {
         let series = summary.plan.series();
         let measured = window.series.iter().zip(&series).filter(|(_, series)| open(series.scenario));
         measured.for_each(|(measured, _)| response_time.merge(&measured.response_time));
-        let seconds = window.seconds();
+        let seconds = summary.measured_s();
         let per_s = |n: u64| if seconds > 0.0 { n as f64 / seconds } else { 0.0 };
         Some(OpenFigures {
             offered_per_s: per_s(all.iterations.scheduled),

@@ -16,7 +16,7 @@ pub struct StepFigures<'a> {
     pub group: Option<&'a str>,
     /// Tags of the scenario and of the step, which go before those.
     pub tags: BTreeMap<&'a str, &'a str>,
-    /// Whether the scenario fetches.
+    /// Whether its requests fetch.
     pub fetches: bool,
     /// Completed requests per second.
     pub per_s: f64,
@@ -29,7 +29,7 @@ pub struct StepFigures<'a> {
 /// The steps of a run, in the plan's order.
 #[must_use]
 pub fn steps(summary: &Summary) -> Vec<StepFigures<'_>> {
-    let (plan, seconds) = (&summary.plan, summary.steady.seconds());
+    let (plan, seconds) = (&summary.plan, summary.measured_s());
     let mut all = Vec::new();
     for (at, series) in plan.series().into_iter().enumerate() {
         let Some(window) = summary.steady.series.get(at) else { continue };
@@ -37,6 +37,7 @@ pub fn steps(summary: &Summary) -> Vec<StepFigures<'_>> {
         let mut tags = plan.labels(series.scenario, at - plan.first_series(series.scenario));
         tags.retain(|name, _| !["scenario", "step"].contains(name));
         let group = tags.remove("group");
+        let fetches = plan.fetches_in(at, &series);
         let requests = &window.requests;
         let judged = requests.completed + requests.failed;
         all.push(StepFigures {
@@ -44,7 +45,7 @@ pub fn steps(summary: &Summary) -> Vec<StepFigures<'_>> {
             step: series.step,
             group,
             tags,
-            fetches: plan.fetches(series.scenario),
+            fetches,
             per_s: if seconds > 0.0 { requests.completed as f64 / seconds } else { 0.0 },
             error_rate: (judged > 0).then(|| requests.failed as f64 / judged as f64),
             window,

@@ -51,6 +51,8 @@ pub struct Expression {
     pub aggregation: Aggregation,
     operator: Operator,
     limit: f64,
+    /// The limit is a share of what a baseline had.
+    pub is_relative: bool,
 }
 
 impl Aggregation {
@@ -112,23 +114,32 @@ impl Expression {
             ThresholdFault::Percentile(_) => ThresholdFault::Percentile(text.to_owned()),
             _ => fault(),
         })?;
-        let limit: f64 = right.trim().parse().map_err(|_e| fault())?;
+        let (number, scale) = right.trim().strip_suffix('%').map_or((right.trim(), 1.0), |percent| (percent, 0.01));
+        let limit: f64 = number.trim_end().parse().map_err(|_e| fault())?;
         if !limit.is_finite() {
             return Err(fault());
         }
-        Ok(Expression { aggregation, operator, limit })
+        Ok(Expression { aggregation, operator, limit: limit * scale, is_relative: scale != 1.0 })
     }
 
-    /// Whether a value keeps the limit.
+    /// The number that a value is compared with: of a relative limit that share of what the baseline had, `None`
+    /// where that is not known.
     #[must_use]
-    pub fn holds(&self, value: f64) -> bool {
+    pub fn limit(&self, baseline: Option<f64>) -> Option<f64> {
+        if self.is_relative { baseline.map(|had| self.limit * had) } else { Some(self.limit) }
+    }
+
+    /// Whether a value keeps the limit; what cannot be compared does not.
+    #[must_use]
+    pub fn holds(&self, value: f64, baseline: Option<f64>) -> bool {
+        let Some(limit) = self.limit(baseline) else { return false };
         match self.operator {
-            Operator::LessOrEqual => value <= self.limit,
-            Operator::Less => value < self.limit,
-            Operator::GreaterOrEqual => value >= self.limit,
-            Operator::Greater => value > self.limit,
-            Operator::Equal => value == self.limit,
-            Operator::NotEqual => value != self.limit,
+            Operator::LessOrEqual => value <= limit,
+            Operator::Less => value < limit,
+            Operator::GreaterOrEqual => value >= limit,
+            Operator::Greater => value > limit,
+            Operator::Equal => value == limit,
+            Operator::NotEqual => value != limit,
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Aggregation, Limit, Scope, Threshold};
+use super::{Aggregation, Limit, Scope, Threshold, ThresholdFault};
 use crate::metric::{Kind, Reading};
 use crate::plan::Plan;
-use crate::window::{Part, Second};
+use crate::window::{HostSample, Part, Second, Window};
 
 /// What became of a threshold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,29 @@ pub struct Verdict {
     pub after_s: f64,
     /// Whether it ended the run.
     pub aborted: bool,
+    /// Of a limit that is relative to a baseline: that, and the number that followed from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative: Option<Relative>,
+}
+
+/// A baseline's share in a verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Relative {
+    /// The baseline: a run directory, or the id of a documented one.
+    pub baseline: String,
+    /// What it had.
+    pub value: f64,
+    /// The number that was compared with.
+    pub limit: f64,
+}
+
+impl Relative {
+    fn of(limit: &Limit, watched: &Watched) -> Option<Relative> {
+        let value = limit.baseline_value.filter(|_| watched.threshold.expression.is_relative)?;
+        let compared = watched.threshold.expression.limit(Some(value))?;
+        Some(Relative { baseline: limit.baseline.clone().unwrap_or_default(), value, limit: compared })
+    }
 }
 
 /// What was read in one second, or all of them.
@@ -58,6 +81,12 @@ struct Watched {
 }
 
 impl Watched {
+    fn new(limit: &Limit, plan: &Plan) -> Result<Watched, ThresholdFault> {
+        let threshold = Threshold::new(limit)?;
+        let scope = threshold.scope(plan)?;
+        Ok(Watched { threshold, scope, all: Seen::default(), recent: VecDeque::new() })
+    }
+
     fn take(&mut self, limit: &Limit, second: &Second) {
         let begins = Duration::from_secs(second.second);
         let steady = second.part == Part::Steady;
@@ -111,12 +140,8 @@ impl Judge {
     /// For the thresholds of a plan.
     #[must_use]
     pub fn new(plan: &Plan) -> Judge {
-        let watched = |limit: &Limit| {
-            let threshold = Threshold::new(limit).ok()?;
-            let scope = threshold.scope(plan).ok()?;
-            Some(Watched { threshold, scope, all: Seen::default(), recent: VecDeque::new() })
-        };
-        let limits = plan.thresholds.iter().map(|limit| (limit.clone(), watched(limit))).collect();
+        let watched = |limit: &Limit| (limit.clone(), Watched::new(limit, plan).ok());
+        let limits = plan.thresholds.iter().map(watched).collect();
         Judge { limits, broke: None }
     }
 
@@ -136,10 +161,23 @@ impl Judge {
             let Some(watched) = watched.as_ref().filter(|_| limit.abort_on_fail) else { return false };
             let full = limit.window.is_none_or(|window| watched.recent.len() as u64 >= window.as_secs().max(1));
             let due = full && passed > limit.delay_abort_eval;
-            due && watched.observed().is_some_and(|value| !watched.threshold.expression.holds(value))
+            due && watched
+                .observed()
+                .is_some_and(|value| !watched.threshold.expression.holds(value, limit.baseline_value))
         });
         self.broke = self.broke.or(broke);
         broke.map(|at| &self.limits[at].0)
+    }
+
+    /// The metrics that there are thresholds on, each with whether it would fail now. Without data it does not.
+    pub fn tainted(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.limits.iter().enumerate().map(|(at, (limit, watched))| {
+            let breaks = |watched: &Watched| {
+                watched.observed().is_some_and(|v| !watched.threshold.expression.holds(v, limit.baseline_value))
+            };
+            let metric = limit.metric.split('{').next().unwrap_or_default().trim();
+            (metric, self.broke == Some(at) || watched.as_ref().is_some_and(breaks))
+        })
     }
 
     /// What became of them, in the order in which they were given.
@@ -147,7 +185,8 @@ impl Judge {
     pub fn verdicts(&self) -> Vec<Verdict> {
         let verdict = |(at, (limit, watched)): (usize, &(Limit, Option<Watched>))| {
             let observed = watched.as_ref().and_then(Watched::observed);
-            let holds = |value| watched.as_ref().is_some_and(|w| w.threshold.expression.holds(value));
+            let holds =
+                |value| watched.as_ref().is_some_and(|w| w.threshold.expression.holds(value, limit.baseline_value));
             let aborted = self.broke == Some(at);
             Verdict {
                 metric: limit.metric.clone(),
@@ -159,8 +198,22 @@ impl Judge {
                 window_s: limit.window.map(|window| window.as_secs_f64()),
                 after_s: limit.after.as_secs_f64(),
                 aborted,
+                relative: watched.as_ref().and_then(|watched| Relative::of(limit, watched)),
             }
         };
         self.limits.iter().enumerate().map(verdict).collect()
     }
+}
+
+/// What a limit's figure was in a run that is over, of its measured part and whatever the limit's times are; `None`
+/// where it had no data.
+///
+/// # Errors
+/// Where no part of that run's plan has the limit's tags.
+pub fn measured(limit: &Limit, plan: &Plan, steady: &Window) -> Result<Option<f64>, ThresholdFault> {
+    let whole = Limit { window: None, after: Duration::ZERO, ..limit.clone() };
+    let mut watched = Watched::new(&whole, plan)?;
+    let second = Second { second: 0, part: Part::Steady, window: steady.clone(), host: HostSample::default() };
+    watched.take(&whole, &second);
+    Ok(watched.observed())
 }

@@ -133,7 +133,7 @@ fn a_table_of_verdicts() {
         ("http_reqs{node:n2}", "count==0", true, Some(0.0)),
         ("http_req_failed", "rate<0.1", true, Some(1.0 / 11.0)),
         ("http_req_failed{scenario:other}", "rate<0.1", false, None),
-        ("http_req_connecting", "max<1", true, Some(0.001)),
+        ("http_req_connecting", "max==0", true, Some(0.0)),
         ("iterations", "count===180", true, Some(180.0)),
         ("iteration_duration", "p(0)>0.9", true, Some(1.0)),
         ("dropped_iterations", "count<40", false, Some(40.0)),
@@ -197,6 +197,14 @@ fn a_tag_that_no_scenario_has_is_a_fault() {
 }
 
 #[test]
+fn a_group_may_be_written_as_k6_writes_it() {
+    let group = |value: &str| vec![("group".to_owned(), value.to_owned())];
+    assert_eq!(key("http_reqs{group:::a::b}"), Ok(("http_reqs", group("a::b"))));
+    assert_eq!(key("http_reqs{group:a::b}"), Ok(("http_reqs", group("a::b"))));
+    assert_eq!(key("http_reqs{tag:::a}"), Ok(("http_reqs", vec![("tag".to_owned(), "::a".to_owned())])));
+}
+
+#[test]
 fn a_window_is_the_last_of_the_measured_time() {
     let limit = Limit::new("http_req_duration", "min>=2");
     let window = Some(Duration::from_secs(5));
@@ -206,6 +214,29 @@ fn a_window_is_the_last_of_the_measured_time() {
     assert!(!verdict.passed && verdict.observed == Some(1.0));
     let rate = judged(Limit { window, ..Limit::new("http_reqs", "rate==11") });
     assert!(rate.passed, "{rate:?}");
+}
+
+#[test]
+fn in_a_pause_what_ends_counts_and_what_is_per_time_does_not() {
+    // Eight seconds of 1 ms, two of a pause in which what was begun ends after 30 ms, and ten of 1 ms.
+    let verdict = |limit: Limit| {
+        let mut judge = Judge::new(&plan(vec![limit]));
+        for at in 0..20 {
+            let paused = (8..10).contains(&at);
+            let part = if paused { Part::Paused } else { Part::Steady };
+            judge.add(&second(at, part, if paused { 30 } else { 1 }));
+        }
+        let tainted: Vec<bool> = judge.tainted().map(|(_, fails)| fails).collect();
+        let verdict = judge.verdicts().remove(0);
+        assert_eq!(tainted, [!verdict.passed]);
+        verdict
+    };
+    let slowest = verdict(Limit::new("http_req_duration", "max<20"));
+    assert!(!slowest.passed && slowest.observed.unwrap() >= 29.9);
+    assert!(verdict(Limit::new("http_reqs", "count==220")).passed);
+    assert!(verdict(Limit::new("http_reqs", "rate==11")).passed);
+    let last = Limit { window: Some(Duration::from_secs(11)), ..Limit::new("http_req_duration", "max<20") };
+    assert!(verdict(last).passed, "a window is of measured seconds");
 }
 
 #[test]
@@ -260,4 +291,43 @@ proptest! {
         let _ = Threshold::new(&Limit::new(&metric, &expression));
         let _ = Limit::from_flag(&flag);
     }
+}
+
+#[test]
+fn a_limit_in_percent_is_a_share_of_what_a_baseline_had() {
+    let relative = |expression: &str, had: Option<f64>| {
+        let baseline = Some("runs/before".to_owned());
+        judged(Limit { baseline, baseline_value: had, ..Limit::new("http_req_duration", expression) })
+    };
+    // 2 ms were measured.
+    for (expression, had, passed) in [
+        ("p(95)<=110%", Some(2.0), true),
+        ("p(95)<=110%", Some(1.8), false),
+        ("p(95) < 112 %", Some(1.8), true),
+        ("p(95)>=90%", Some(2.3), false),
+        // What nobody looked up cannot be kept.
+        ("p(95)<=110%", None, false),
+    ] {
+        let verdict = relative(expression, had);
+        assert_eq!(verdict.passed, passed, "{expression} of {had:?}: {verdict:?}");
+        assert_eq!(verdict.relative.as_ref().map(|to| to.value), had);
+    }
+    let to = relative("p(95)<=110%", Some(1.8)).relative.unwrap();
+    assert!((to.limit - 1.98).abs() < 1e-12 && to.baseline == "runs/before", "{to:?}");
+    assert!(!Limit::new("http_reqs", "rate>5").is_relative());
+    assert!(Expression::parse("rate>%").is_err());
+}
+
+#[test]
+fn what_a_run_that_is_over_had() {
+    let plan = plan(Vec::new());
+    let steady = second(3, Part::Steady, 2).window;
+    let had = |metric: &str, expression: &str| measured(&Limit::new(metric, expression), &plan, &steady);
+    assert_eq!(had("http_req_duration", "p(95)<=110%"), Ok(Some(2.0)));
+    assert_eq!(had("http_reqs", "rate>=90%"), Ok(Some(11.0)));
+    assert_eq!(had("http_req_duration{scenario:other}", "max<=110%"), Ok(None));
+    assert!(had("http_req_duration{scenario:none}", "max<=110%").is_err());
+    // The times of the limit are of the run that is judged.
+    let later = Limit { after: Duration::from_secs(60), ..Limit::new("http_reqs", "count>=90%") };
+    assert_eq!(measured(&later, &plan, &steady), Ok(Some(11.0)));
 }

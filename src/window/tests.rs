@@ -78,9 +78,9 @@ proptest! {
 fn seconds_come_out_in_order_once_every_worker_has_handed_in() {
     let mut alignment = Alignment::new(2);
     let window = Window::new(1, 1);
-    assert!(alignment.push(0, &window).is_empty());
-    assert!(alignment.push(1, &window).is_empty());
-    assert!(alignment.push(1, &window).is_empty());
-    let complete: Vec<u64> = alignment.push(0, &window).into_iter().map(|(second, _)| second).collect();
+    assert!(alignment.push(0, window.clone()).is_empty());
+    assert!(alignment.push(1, window.clone()).is_empty());
+    assert!(alignment.push(1, window.clone()).is_empty());
+    let complete: Vec<u64> = alignment.push(0, window).into_iter().map(|(second, _)| second).collect();
     assert_eq!(complete, [0, 1]);
 }

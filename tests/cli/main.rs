@@ -5,6 +5,7 @@
 
 mod connections;
 mod contract;
+mod control;
 mod death;
 mod disk;
 mod exact;
@@ -17,4 +18,5 @@ mod servers;
 mod signals;
 mod support;
 mod targets;
+mod terminal;
 mod urls;

@@ -52,6 +52,17 @@ async fn check_prints_the_plan_of_every_shipped_file() {
     assert!(bench.runs().is_empty(), "check runs nothing");
 }
 
+#[tokio::test]
+async fn check_prints_the_schema_of_such_files() {
+    let bench = Bench::new();
+    let ended = bench.run(&["check", "--schema"]).await;
+    assert_eq!((ended.code, ended.json()), (Some(0), scenario::schema::schema()));
+    // It is of no file, and no plan.
+    bench.run(&["check", "--schema", "a.toml"]).await.fails(2, &["--schema"]);
+    bench.run(&["check", "--schema", "--json"]).await.fails(2, &["--schema"]);
+    bench.run(&["check"]).await.fails(2, &["<FILE>"]);
+}
+
 /// Those that no other test runs; `reference.toml` and `two-paths.toml` have nothing that these lack.
 #[tokio::test]
 async fn the_shipped_files_run_against_the_sandbox() {
@@ -103,6 +114,41 @@ async fn a_threshold_decides_the_exit_code() {
     let ended = bench.load(&["-q", "--threshold", "http_req_failed{scenario:fetch}: rate>=0"]).await;
     assert!(ended.stdout.contains("✓ http_req_failed{scenario:fetch} rate>=0: 0"), "{ended:#?}");
     ended.passes();
+}
+
+#[tokio::test]
+async fn a_threshold_may_be_relative_to_an_earlier_run() {
+    let sandbox = Sandbox::quick(&[]).await;
+    let bench = Bench::on(&sandbox);
+    let file = bench.file("tiny.toml", TINY);
+    let before = run(&bench, &file, &[]).await;
+    let directory = before.json()["run_dir"].as_str().unwrap().to_owned();
+    let same = ["--threshold", "iterations: count<=100%", "--threshold-baseline", &directory];
+    let ended = run(&bench, &file, &same).await;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let to = &ended.json()["thresholds"][0]["relative"];
+    assert_eq!(
+        (&to["baseline"], number(to, "/value"), number(to, "/limit")),
+        (&Value::String(directory.clone()), 10.0, 10.0)
+    );
+    // In the file, and by the name of the run alone.
+    let name = directory.rsplit('/').next().unwrap();
+    let text = format!("{TINY}[thresholds]\niterations = {{ threshold = \"count<90%\", baseline = \"{name}\" }}\n");
+    let ended = run(&bench, &bench.file("relative.toml", &text), &[]).await;
+    assert_eq!(ended.code, Some(99), "{ended:#?}");
+    for (flags, says) in [
+        (&["--threshold", "iterations: count<=100%"][..], "percent of what?"),
+        (&["--threshold", "iterations: count<=100%", "--threshold-baseline", "runs/none"], "is no run directory"),
+        (
+            &["--threshold", "iterations: count<=9%", "--threshold-baseline", "azure-load-balanced"],
+            "does not document it",
+        ),
+        (&["--threshold", "publish_total: max<9%", "--threshold-baseline", &directory], "has no data"),
+    ] {
+        let ended = run(&bench, &file, flags).await;
+        assert_eq!(ended.code, Some(104), "{ended:#?}");
+        assert!(ended.stderr.contains(says), "{ended:#?}");
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,40 @@ async fn a_run_that_is_stopped_while_it_publishes_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_run_whose_steps_publish_leaves_nothing_when_it_is_cut_off() {
+    let sandbox = Sandbox::start(&["--deploy-time", "300ms", "--spawn-delay", "10ms"]).await;
+    let bench = Bench::on(&sandbox);
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/publishing.toml");
+    let running = bench.start(&["run", file, "--json", "-q"]);
+    let step = |items: &[String]| items.iter().filter(|name| name.contains("-step-")).count();
+    while step(&sandbox.items().await) < 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    running.signal(Signal::INT);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // In the midst of their iterations.
+    running.signal(Signal::INT);
+    let ended = running.end().await;
+    assert_eq!(ended.code, Some(105), "{ended:#?}");
+    assert!(sandbox.items().await.is_empty(), "{ended:#?}");
+    assert_eq!(ended.json()["left_behind"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn steps_that_cannot_publish_are_refused_and_leave_nothing() {
+    let sandbox = Sandbox::quick(&[]).await;
+    let bench = Bench::on(&sandbox);
+    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/publishing.toml")).unwrap();
+    let good = bench.file("good.toml", &shipped).display().to_string();
+    let missing = shipped.replace("provision = \"flask-stocks\"", "provision = \"no-such-directory\"");
+    let missing = bench.file("missing.toml", &missing).display().to_string();
+    bench.run(&["run", &good, "-q", "--no-publish"]).await.fails(104, &["--no-publish", "steps that publish"]);
+    bench.run(&["run", &good, "-q", "--url", &sandbox.url]).await.fails(104, &["a plain URL", "steps that publish"]);
+    bench.run(&["run", &missing, "-q"]).await.fails(104, &["no-such-directory"]);
+    assert!(sandbox.items().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_signal_during_the_ramp_prints_what_there_is() {
     let sandbox = Sandbox::quick(&[]).await;
     let bench = Bench::on(&sandbox);

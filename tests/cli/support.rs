@@ -164,6 +164,13 @@ impl Bench {
         self.start_as(bare(shell), arguments)
     }
 
+    /// The program in a pseudo-terminal, with a script in Python that plays a scene there.
+    pub(crate) async fn play(&self, script: &str, scene: &str, arguments: &[&str]) -> Ended {
+        let mut python = bare(Command::new("python3"));
+        python.args(["-c", script, scene, PROGRAM]);
+        self.start_as(python, arguments).end().await
+    }
+
     fn start_as<S: AsRef<OsStr>>(&self, mut command: Command, arguments: &[S]) -> Running<'_> {
         command.args(arguments).current_dir(self.path()).env("HOME", self.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -195,8 +202,7 @@ pub(crate) struct Running<'a> {
 
 impl Running<'_> {
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.id(), signal).unwrap();
     }
 
     /// Waits until the run has written this many seconds.
@@ -216,6 +222,29 @@ impl Running<'_> {
                 panic!("{}: ended before {seconds} s: {said}", self.shown);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn id(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap()
+    }
+
+    /// The address of its endpoint for live control, which it says on stderr.
+    pub(crate) async fn address(&mut self) -> String {
+        let stderr = self.child.stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        loop {
+            // Byte by byte: what follows is read by others.
+            let byte = tokio::time::timeout(PATIENCE, stderr.read_u8()).await.unwrap();
+            let byte = byte.unwrap_or_else(|_| panic!("{}: {}", self.shown, String::from_utf8_lossy(&line)));
+            if byte != b'\n' {
+                line.push(byte);
+                continue;
+            }
+            let text = String::from_utf8(std::mem::take(&mut line)).unwrap();
+            if let Some(url) = text.strip_prefix("live control: http://") {
+                return url.strip_suffix("/v1/status").unwrap().to_owned();
+            }
         }
     }
 

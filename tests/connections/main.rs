@@ -9,3 +9,4 @@ mod proxies;
 mod reuse;
 mod support;
 mod tls;
+mod websocket;

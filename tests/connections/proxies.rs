@@ -15,14 +15,14 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::support::{ENGINES, Server, Speaks, get, make};
 
 /// A small proxy: the heads that it got, and what it says to `CONNECT`.
-struct Forward {
-    options: ConnectionOptions,
-    credentials: Option<Credentials>,
+pub(crate) struct Forward {
+    pub(crate) options: ConnectionOptions,
+    pub(crate) credentials: Option<Credentials>,
     heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Forward {
-    async fn start(answer: &'static str) -> Forward {
+    pub(crate) async fn start(answer: &'static str) -> Forward {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://me:hunter2@127.0.0.1:{}", listener.local_addr().unwrap().port());
         let heads = Arc::<Mutex<Vec<String>>>::default();
@@ -42,7 +42,7 @@ impl Forward {
         Client::new(server.dial(&self.options, credentials), server.config(&self.options, engine, credentials))
     }
 
-    fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
 }

@@ -156,7 +156,7 @@ impl Server {
     }
 }
 
-fn acceptor(
+pub(crate) fn acceptor(
     alpn: &[&str],
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> (tokio_rustls::TlsAcceptor, String) {

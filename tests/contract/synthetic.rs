@@ -1,5 +1,6 @@
 //! Summaries made through the library from seconds that never happened, with every kind of figure in them.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, StepKind};
@@ -9,7 +10,7 @@ use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::{
     self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
 };
-use connect_bench::summary::{Builder, RunState, Search, Summary};
+use connect_bench::summary::{Builder, ControlEvent, Controlled, Origin, RunState, Search, Summary};
 use connect_bench::window::{GeneratorWindow, HostSample, Part, ScenarioWindow, Second, Window};
 
 const WARM_UP_S: u64 = 2;
@@ -188,9 +189,13 @@ fn publish_into(window: &mut Window, second: u64) {
     }
 }
 
-fn seconds(builder: &mut Builder) {
+fn seconds(builder: &mut Builder, paused: &Range<u64>) {
     for second in 0..WARM_UP_S + STEADY_S {
-        let part = if second < WARM_UP_S { Part::WarmUp } else { Part::Steady };
+        let part = match second {
+            _ if paused.contains(&second) => Part::Paused,
+            0..WARM_UP_S => Part::WarmUp,
+            _ => Part::Steady,
+        };
         let host = HostSample {
             cpu_share: Some(0.05),
             steal_share: Some(0.0),
@@ -207,11 +212,26 @@ fn seconds(builder: &mut Builder) {
 pub(crate) fn full_load() -> Summary {
     let scenarios = vec![fetch(constant(10)), publish(constant(1))];
     let mut builder = Builder::new(plan("load", server(false), scenarios), environment());
-    seconds(&mut builder);
+    seconds(&mut builder, &(0..0));
     let mut summary = builder.finish(RunState::Finished);
     summary.api_requests_sent = 41;
     summary.left_behind = vec!["connect-bench-plumber-test".to_owned()];
     summary
+}
+
+/// The same, paused in the middle of it, with other VUs afterwards, and stopped by hand.
+pub(crate) fn controlled_load(paused: &Range<u64>) -> Summary {
+    let scenarios = vec![fetch(constant(10)), publish(constant(1))];
+    let mut builder = Builder::new(plan("load", server(false), scenarios), environment());
+    let event = |at_s, what, from| ControlEvent { at_s, what, from, scenario: None, vus_before: None, vus: None };
+    let (from, to) = (paused.start as f64 + 0.25, paused.end as f64 - 0.25);
+    builder.control(event(from, Controlled::Pause, Origin::Terminal));
+    let vus = event(to, Controlled::Vus, Origin::Rest);
+    builder.control(ControlEvent { scenario: Some("fetch".to_owned()), vus_before: Some(10), vus: Some(12), ..vus });
+    builder.control(event(to, Controlled::Resume, Origin::Rest));
+    builder.control(event(42.0, Controlled::Stop, Origin::Terminal));
+    seconds(&mut builder, paused);
+    builder.finish(RunState::Stopped)
 }
 
 /// A load test of a URL that was stopped before its first second was over.
@@ -251,7 +271,7 @@ fn ramp(result: SearchResult, steps: Vec<Step>) -> (Summary, Search) {
     let plan = plan("ramp", server(true), vec![fetch(searched), publish(constant(1))]);
     let mut builder = Builder::new(plan, environment());
     if !steps.is_empty() {
-        seconds(&mut builder);
+        seconds(&mut builder, &(0..0));
     }
     let mut summary = builder.finish(RunState::Finished);
     let search = Search { result, steps };

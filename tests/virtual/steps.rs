@@ -50,6 +50,7 @@ fn two_steps() -> (Plan, Arc<dyn Programs>) {
         server_root: "/".to_owned(),
         with_key: false,
         timeout: Duration::from_secs(60),
+        bundles: Vec::new(),
     };
     let given = steps::Given {
         headers: http::HeaderMap::new(),
@@ -60,6 +61,7 @@ fn two_steps() -> (Plan, Arc<dyn Programs>) {
         first: 0,
         scenario: "browse".to_owned(),
         seed: 1,
+        parts: None,
     };
     let recipe = Arc::new(steps::Recipe::new(&steps_plan, &given).unwrap());
     plan.scenarios[0].steps = steps_plan.series();

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cost::{Choice, Prices, choices};
 use super::demand::{Demand, Headroom, headroom};
 use super::nodes::{Nodes, Row, Tier};
+use super::validation::Validation;
 use super::{Behaviour, Forecast, PLANNING, Server, Target};
 use crate::baseline::Baseline;
 use crate::capacity::flow::Curve;
@@ -110,6 +111,8 @@ pub struct Answer {
     pub tiers: Vec<Tier>,
     /// Load tests held against the curve.
     pub loads: Vec<LoadCheck>,
+    /// What a run at the planned rate showed; `None` where there was none.
+    pub validation: Option<Validation>,
     /// The Universal Scalability Law as a second view.
     pub usl: Option<Usl>,
     /// The documented architectures.
@@ -152,6 +155,7 @@ pub fn answer(question: &Question, evidence: &Evidence<'_>, documented: &[Baseli
         currency: question.prices.as_ref().map(|prices| prices.currency.clone()),
         tiers: question.tiers.clone(),
         loads: loads(&server.curve, evidence.loads),
+        validation: None,
         usl: usl::fit(&points(evidence.steps)),
         documented: documented.iter().map(reference).collect(),
         notes: notes(question, evidence, rows.last().map_or(0, |row| row.nodes)),
@@ -167,7 +171,11 @@ pub fn plan_of(row: &Row) -> u32 {
     row.users.iter().map(|users| users.plan).min().unwrap_or(0)
 }
 
-fn server(evidence: &Evidence<'_>) -> Result<Server, Missing> {
+/// The server that the evidence shows.
+///
+/// # Errors
+/// Where it shows none: which run is missing.
+pub fn server(evidence: &Evidence<'_>) -> Result<Server, Missing> {
     let result = evidence.result;
     let missing = |what: &str| Missing(format!("{what}: run `connect-bench ramp` against the same server"));
     match &result.outcome {

@@ -67,6 +67,11 @@ impl Failure {
         Failure { step, kind, status: outcome.status, code: body.code, text, log: Vec::new() }
     }
 
+    /// What is told of a content item that could not be deleted.
+    pub(super) fn left_behind(&self, guid: &str) -> Value {
+        json!({ "event": "left_behind", "guid": guid, "why": self.json() })
+    }
+
     fn json(&self) -> Value {
         json!({
             "step": self.step, "kind": self.kind, "status": self.status, "code": self.code,

@@ -37,7 +37,7 @@ pub enum PublishInto {
         /// Whether fetching it needs the key.
         with_key: bool,
     },
-    /// A new content item each time, deleted at the end of the iteration.
+    /// A new content item each time, or the first time.
     New {
         /// The beginning of the names, noted in the journal before the run.
         prefix: String,
@@ -49,7 +49,22 @@ pub enum PublishInto {
         first_number: u64,
         /// From one name's number to the next: how many VUs publish.
         number_step: u64,
+        /// When they are deleted.
+        lasts: Lasts,
+        /// Environment variables of the items.
+        variables: Vec<(String, String)>,
     },
+}
+
+/// How long a content item lasts. Whatever is left at the end of the run is deleted then: the journal has its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// To the end of the publish.
+    Publish,
+    /// Until [`PublishLoop::remove`](super::PublishLoop::remove): other steps use it meanwhile.
+    UntilRemoved,
+    /// The next publish is to the same item.
+    Run,
 }
 
 /// Time-outs of the publish loop.

@@ -70,6 +70,14 @@ impl Requests {
         self.api(self.series.create, Method::PATCH, &path, Some((JSON_TYPE, body.to_string().into())))
     }
 
+    /// Sets environment variables; those of the item that are not named stay as they are.
+    pub(super) fn environment(&self, guid: &str, variables: &[(String, String)]) -> Option<Rc<Exchange>> {
+        let variables: Vec<_> = variables.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let body = serde_json::Value::from(variables).to_string();
+        let path = format!("content/{guid}/environment");
+        self.api(self.series.create, Method::PATCH, &path, Some((JSON_TYPE, body.into())))
+    }
+
     pub(super) fn upload(&self, guid: &str) -> Option<Rc<Exchange>> {
         let path = format!("content/{guid}/bundles");
         self.api(self.series.upload, Method::POST, &path, Some((BUNDLE_TYPE, self.bundle.clone())))

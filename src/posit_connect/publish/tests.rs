@@ -10,6 +10,8 @@ use crate::engine::program::SeriesId;
 use crate::outcome::Phases;
 use crate::secret::ApiKey;
 
+mod lasting;
+
 const KEY: &str = "s3cr3tk3y";
 const GUID: &str = "aaaa-1";
 
@@ -44,12 +46,18 @@ fn one() -> PublishInto {
 }
 
 fn new() -> PublishInto {
+    lasting(Lasts::Publish, &[])
+}
+
+fn lasting(lasts: Lasts, variables: &[(&str, &str)]) -> PublishInto {
     PublishInto::New {
         prefix: "connect-bench-r-publish-".into(),
         description: "d".into(),
         access: Access::Everyone,
         first_number: 3,
         number_step: 2,
+        lasts,
+        variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     }
 }
 
@@ -110,6 +118,7 @@ impl Driver {
                     self.program.next(self.now, None, &mut self.notes)
                 }
                 Action::Exchange(exchange) => self.exchange(&exchange, &mut server),
+                Action::Socket(ask) => panic!("{ask:?}"),
             };
         }
         panic!("the iteration does not end");

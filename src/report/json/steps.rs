@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::LatencyDocument;
+use super::sockets::SocketDocument;
 use crate::summary::{self, Summary};
 
 /// One step of a scenario.
@@ -30,6 +31,9 @@ pub struct SeriesDocument {
     pub latency_ms: LatencyDocument,
     /// Bytes read from the sockets.
     pub bytes_received: u64,
+    /// Its WebSocket sessions; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<SocketDocument>,
 }
 
 /// One check.
@@ -57,6 +61,7 @@ pub(super) fn steps(summary: &Summary) -> Vec<SeriesDocument> {
         error_rate: step.error_rate,
         latency_ms: LatencyDocument::of(&step.window.duration),
         bytes_received: step.window.bytes_received,
+        websocket: step.window.sockets.as_deref().map(SocketDocument::of),
     };
     summary::steps(summary).into_iter().map(document).collect()
 }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::super::number::{MISSING, change, count, maybe, percent, short, significant, vus};
+use super::super::number::{MISSING, change, count, duration, maybe, percent, short, significant, vus};
 use super::{table, what, wrap};
 use crate::capacity::sizing::answer::Answer;
 use crate::capacity::sizing::demand::Headroom;
+use crate::capacity::sizing::validation::Validation;
 use crate::capacity::sizing::{FORECASTABLE, Target};
 use crate::plan;
 
@@ -16,6 +17,9 @@ pub fn capacity(answer: &Answer, target: &plan::Target, run_dir: &Path) -> Strin
     out.push_str(&sentence(answer));
     out.push_str(&users(answer));
     out.push_str(&forecasts(answer));
+    if let Some(v) = &answer.validation {
+        out.push_str(&validation(v));
+    }
     if let Some(headroom) = &answer.headroom {
         out.push_str(&demand(headroom));
     }
@@ -122,6 +126,26 @@ fn forecasts(answer: &Answer) -> String {
     }
     let nodes = if answer.nodes == 1 { "the node".to_owned() } else { format!("the {} nodes", answer.nodes) };
     format!("\nWhat they get from {nodes} measured\n{}", table(&rows, 2, &[]))
+}
+
+fn validation(v: &Validation) -> String {
+    let kept = if v.target_kept { "kept" } else { "NOT KEPT" };
+    let held = match v.forecast_held {
+        Some(true) => "the forecast held",
+        Some(false) => "the forecast did NOT hold",
+        None => "there is no forecast to hold it against",
+    };
+    let text = format!(
+        "Validated: {} requests per second in the open model for {}: expected {} ms, measured {} ms, {} lost; {} {kept}, \
+         {held}.",
+        significant(v.requests_per_second),
+        duration(v.seconds),
+        maybe(v.expected_ms),
+        maybe(v.measured_ms),
+        percent(v.lost),
+        name(v.target),
+    );
+    format!("\n{}", wrap(&text, "", 2))
 }
 
 fn demand(headroom: &Headroom) -> String {

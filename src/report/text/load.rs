@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, model, steps, table, what, wrap};
+use super::{connections, control, model, sockets, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::stats::Interval;
 use crate::stats::little::LittleVerdict;
@@ -25,9 +25,11 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
         out.push_str(model::latencies(summary));
     }
     out.push_str(&steps::steps(summary));
+    out.push_str(&sockets::sockets(summary, &figures));
     out.push_str(&steps::checks(summary));
     out.push_str(&model::open_model(summary));
     out.push_str(&model::thresholds(&summary.thresholds));
+    out.push_str(&control::control(summary));
     out.push_str(&errors(&figures));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
@@ -47,6 +49,7 @@ fn verdict(summary: &Summary, figures: &Figures) -> String {
     let state = match &summary.state {
         RunState::Finished => String::new(),
         RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
+        RunState::Stopped => "Stopped; what there is: ".to_owned(),
         RunState::Aborted { reason } => format!("Aborted ({reason}); what there is: "),
         RunState::Partial => {
             let planned = summary.plan.duration.saturating_sub(summary.plan.warm_up).as_secs_f64();
@@ -58,6 +61,12 @@ fn verdict(summary: &Summary, figures: &Figures) -> String {
         [] => String::new(),
         why => wrap(&format!("{}.", why.join("; ")), "NOT VALID: ", 2),
     };
+    if figures.requests.completed == 0 && !figures.is_empty() {
+        let sessions = figures.sockets.as_ref().map_or(0, |sockets| sockets.sessions.completed);
+        let over = duration(figures.seconds);
+        let text = format!("{state}no requests; {} WebSocket sessions completed over {over}", count(sessions));
+        return not_valid + &wrap(&text, "", 2);
+    }
     if figures.requests.completed == 0 {
         let failed = figures.error_rate.map_or_else(String::new, |rate| format!(", {} errors", percent(rate)));
         let text = format!("{state}no request was completed in {}{failed}", duration(figures.seconds));

@@ -61,6 +61,12 @@ pub(super) fn thresholds(verdicts: &[Verdict]) -> String {
             None => "no data".to_owned(),
         };
         let mut notes = Vec::new();
+        notes.extend(
+            verdict
+                .relative
+                .as_ref()
+                .map(|to| format!("against {}: {} had {}", significant(to.limit), to.baseline, significant(to.value))),
+        );
         notes.extend(verdict.window_s.map(|s| format!("last {s} s")));
         notes.extend((verdict.after_s > 0.0).then(|| format!("after {} s", verdict.after_s)));
         notes.extend(verdict.aborted.then(|| "ended the run".to_owned()));

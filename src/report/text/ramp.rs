@@ -32,7 +32,11 @@ fn verdict(summary: &Summary, result: &SearchResult) -> String {
     let vus = result.vus.map_or_else(|| MISSING.to_owned(), |vus| vus.to_string());
     let rate = maybe(result.at_vus.map(|at| at.requests_per_second));
     let interval = result.vus_ci.map_or_else(String::new, |(low, high)| format!(" (90 % interval {low} to {high})"));
-    let stopped = if summary.state == RunState::Interrupted { "Interrupted; so far: " } else { "" };
+    let stopped = match summary.state {
+        RunState::Interrupted => "Interrupted; so far: ",
+        RunState::Stopped => "Stopped; so far: ",
+        _ => "",
+    };
     let took = duration(result.elapsed_s);
     let text = match &result.outcome {
         Outcome::Saturated => {

@@ -29,7 +29,9 @@ fn failed_iterations(summary: &Summary) -> String {
 }
 
 fn figures(summary: &Summary) -> String {
-    let steps: Vec<_> = summary::steps(summary).into_iter().filter(|step| step.fetches).collect();
+    // A step that is a WebSocket session makes no requests.
+    let requests = |step: &summary::StepFigures<'_>| step.fetches && step.window.sockets.is_none();
+    let steps: Vec<_> = summary::steps(summary).into_iter().filter(requests).collect();
     if steps.len() < 2 {
         return String::new();
     }

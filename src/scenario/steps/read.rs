@@ -1,5 +1,6 @@
 //! Reads `[[steps.NAME]]` and `[data.NAME]`; finds every fault before the first request.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +12,21 @@ use toml::de::{DeTable, DeValue};
 use super::super::data::{DataSet, Order};
 use super::super::reader::{Faults, Fields, Value, hint, json};
 use super::super::template::{Part, Template, is_name};
-use super::response;
-use super::{BUILT_IN, Body, Data, Field, FieldContent, MOST_REDIRECTS, Step, StepFile, Think};
+use super::{
+    BUILT_IN, Body, Data, Extract, Field, FieldContent, MOST_REDIRECTS, SocketScript, Step, StepFile, Think, connect,
+    response, socket,
+};
 use crate::units::nearest;
 
-const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
-const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
-const OTHERS: [&str; 12] = [
+pub(super) const METHODS: [&str; 8] = ["get", "head", "post", "put", "patch", "delete", "options", "websocket"];
+/// What publishes.
+pub(super) const PUBLISHES: [&str; 2] = ["publish", "provision"];
+/// Keys of such a step.
+pub(super) const PUBLISHING: [&str; 7] = ["publish", "provision", "into", "item", "access", "variables", "path"];
+/// What else a session has.
+pub(super) const SESSION: [&str; 3] = ["protocols", "maxMessage", "actions"];
+pub(super) const BODIES: [&str; 5] = ["json", "form", "body", "file", "multipart"];
+pub(super) const OTHERS: [&str; 12] = [
     "name",
     "headers",
     "query",
@@ -31,8 +40,16 @@ const OTHERS: [&str; 12] = [
     "group",
     "tags",
 ];
+/// Keys of a field of a multipart body.
+pub(super) const PART: [&str; 5] = ["name", "value", "file", "filename", "contentType"];
+/// Keys of a pause; it has both.
+pub(super) const PAUSE: [&str; 2] = ["min", "max"];
+/// Keys of data.
+pub(super) const DATA: [&str; 2] = ["file", "order"];
+/// Variables that there always are: no name of data or of what is extracted.
+pub(super) const TAKEN: [&str; 3] = ["vu", "iteration", "env"];
 /// What else a step may have variables in, beside its URL: everything below these keys,
-const FREE: [&str; 5] = ["query", "headers", "json", "form", "body"];
+const FREE: [&str; 6] = ["query", "headers", "json", "form", "body", "variables"];
 /// and these keys below the others.
 const TESTED: [&str; 5] = ["bodyContains", "bodyEquals", "equals", "contains", "value"];
 /// Headers that the client writes itself.
@@ -63,6 +80,16 @@ pub(in crate::scenario) fn read(
     StepFile { lists, data, files: reader.files }
 }
 
+/// Every key of a step.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    OTHERS.iter().chain(&METHODS).chain(&BODIES).chain(&SESSION).chain(&PUBLISHING).copied()
+}
+
+/// Whether it is a key of a step; of one that is not a fault is told already.
+pub(super) fn is_key(key: &str) -> bool {
+    keys().any(|known| known == key)
+}
+
 struct Reader<'a> {
     directory: &'a Path,
     uses: &'a [ListUse],
@@ -85,10 +112,10 @@ impl Reader<'_> {
         for (name, value) in data {
             let (name, span) = (name.get_ref().as_ref(), name.span());
             let place = format!("data.{name}");
-            if !is_name(name) || ["vu", "iteration", "env"].contains(&name) {
+            if !is_name(name) || TAKEN.contains(&name) {
                 self.faults.add(span, &place, "this cannot be the name of data");
             }
-            let Some(fields) = Fields::of(value, &place, &["file", "order"], self.faults) else { continue };
+            let Some(fields) = Fields::of(value, &place, &DATA, self.faults) else { continue };
             let order = fields.parsed("order", |text| {
                 let names = Order::NAMES.map(|(name, _)| name);
                 let found = Order::NAMES.iter().find(|(name, _)| *name == text).map(|(_, order)| *order);
@@ -160,7 +187,7 @@ impl Reader<'_> {
             Some(name) => format!("steps.{list}, step {name:?}"),
             None => format!("steps.{list}, step number {}", at + 1),
         };
-        let known: Vec<&str> = OTHERS.iter().chain(&METHODS).chain(&BODIES).copied().collect();
+        let known: Vec<&str> = keys().collect();
         let fields = Fields::of(value, &place, &known, self.faults)?;
         self.variables(&fields, scope);
         let name = fields.text("name").unwrap_or_default();
@@ -169,11 +196,11 @@ impl Reader<'_> {
         }
         let (method, url) = method(&fields);
         let extract = response::extract(&fields);
-        for variable in extract.iter().map(|extract| &extract.variable) {
-            if scope.data.contains_key(variable) || ["vu", "iteration", "env"].contains(&variable.as_str()) {
-                fields.fault(format!("`extract.{variable}`: this name is taken"));
-            }
-            scope.extracted.insert(variable.clone());
+        extract.iter().for_each(|extract| scope.take(&fields, &extract.variable));
+        let websocket = self.websocket(&fields, scope);
+        let connect = connect::connect(&fields, self.directory);
+        if let Some(item) = connect.as_ref().and_then(|connect| connect.item.as_ref()) {
+            scope.take(&fields, item);
         }
         let tags = fields.templates("tags").into_iter().map(|(name, tag)| (name, tag.to_string())).collect();
         let redirects = fields.whole("redirects", MOST_REDIRECTS).unwrap_or(10);
@@ -193,7 +220,17 @@ impl Reader<'_> {
             think: think(&fields),
             group: fields.text("group").map(str::to_owned),
             tags,
+            websocket,
+            connect,
         })
+    }
+
+    fn websocket(&mut self, fields: &Fields<'_>, scope: &mut Scope<'_>) -> Option<SocketScript> {
+        // Each of the three wants something of the scope or of the reader, one after the other.
+        let scope = RefCell::new(scope);
+        let see = |fields: &Fields<'_>, value: &Value<'_>| look(fields, value, None, &scope.borrow());
+        let take = |fields: &Fields<'_>, extract: &Extract| scope.borrow_mut().take(fields, &extract.variable);
+        socket::script(fields, see, |fields, key| self.file_of(fields, key), take)
     }
 
     fn body(&mut self, fields: &Fields<'_>) -> Body {
@@ -218,9 +255,13 @@ impl Reader<'_> {
     }
 
     fn file(&mut self, fields: &Fields<'_>) -> Option<String> {
-        let file = fields.text("file")?;
+        self.file_of(fields, "file")
+    }
+
+    fn file_of(&mut self, fields: &Fields<'_>, key: &str) -> Option<String> {
+        let file = fields.text(key)?;
         if !self.files.contains_key(file) {
-            let bytes = fields.parsed("file", |file| load(self.directory, file))?;
+            let bytes = fields.parsed(key, |file| load(self.directory, file))?;
             self.files.insert(file.to_owned(), bytes);
         }
         Some(file.to_owned())
@@ -229,8 +270,7 @@ impl Reader<'_> {
     fn multipart(&mut self, fields: &Fields<'_>) -> Vec<Field> {
         let mut read = Vec::new();
         for value in fields.list("multipart") {
-            let known = ["name", "value", "file", "filename", "contentType"];
-            let Some(part) = Fields::of(value, fields.place, &known, fields.faults) else { continue };
+            let Some(part) = Fields::of(value, fields.place, &PART, fields.faults) else { continue };
             let name = part.text("name").unwrap_or_default().to_owned();
             let filename = part.text("filename").map(str::to_owned);
             let content_type = part.text("contentType").map(str::to_owned);
@@ -304,6 +344,14 @@ fn look(fields: &Fields<'_>, value: &Value<'_>, only: Option<&[&str]>, scope: &S
 }
 
 impl Scope<'_> {
+    /// From here on there is this variable.
+    fn take(&mut self, fields: &Fields<'_>, variable: &str) {
+        if self.data.contains_key(variable) || TAKEN.contains(&variable) {
+            fields.fault(format!("`extract.{variable}`: this name is taken"));
+        }
+        self.extracted.insert(variable.to_owned());
+    }
+
     fn knows(&self, variable: &str) -> Result<(), String> {
         let unknown = |what: String| Err(format!("`${{{variable}}}`: {what}"));
         match variable.split_once('.') {
@@ -345,16 +393,21 @@ fn load(directory: &Path, file: &str) -> Result<Bytes, String> {
 }
 
 fn method(fields: &Fields<'_>) -> (String, Template) {
-    let given: Vec<&str> = METHODS.into_iter().filter(|method| fields.has(method)).collect();
+    let given: Vec<&str> = METHODS.into_iter().chain(PUBLISHES).filter(|method| fields.has(method)).collect();
     let [method] = given.as_slice() else {
-        fields.fault(format!("a step has one of {}: the URL of its request", METHODS.join(", ")));
+        let (methods, publishes) = (METHODS.join(", "), PUBLISHES.join(" and "));
+        fields.fault(format!("a step has one of {methods}: the URL of its request; or {publishes}: an application"));
         return Default::default();
     };
+    if PUBLISHES.contains(method) {
+        return Default::default();
+    }
     let url = fields.template(method).unwrap_or_default();
     if let (Err(what), Some(value)) = (check_url(&url), fields.get(method)) {
         fields.fault_at(value, format!("`{method}`: {what}"));
     }
-    (method.to_ascii_uppercase(), url)
+    // What opens a session is a GET.
+    (if *method == "websocket" { "GET".to_owned() } else { method.to_ascii_uppercase() }, url)
 }
 
 fn check_url(url: &Template) -> Result<(), String> {
@@ -395,12 +448,12 @@ fn headers(fields: &Fields<'_>) -> Vec<(String, Template)> {
     headers
 }
 
-fn think(fields: &Fields<'_>) -> Option<Think> {
+pub(super) fn think(fields: &Fields<'_>) -> Option<Think> {
     let value = fields.get("think")?;
     if value.get_ref().is_str() {
         return fields.duration("think").map(|think| Think { min: think, max: think });
     }
-    let pause = Fields::of(value, fields.place, &["min", "max"], fields.faults)?;
+    let pause = Fields::of(value, fields.place, &PAUSE, fields.faults)?;
     match (pause.duration("min"), pause.duration("max")) {
         (Some(min), Some(max)) if min <= max => Some(Think { min, max }),
         _ => {

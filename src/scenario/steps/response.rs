@@ -10,15 +10,24 @@ use super::super::template::is_name;
 use super::{Check, Expected, Extract, Source, Subject, Test};
 
 /// Largest size that a check can tell: so much of a body is kept for it.
-const LARGEST: u64 = 16 << 20;
-const SUBJECTS: [&str; 8] =
+pub(super) const LARGEST: u64 = 16 << 20;
+pub(super) const SUBJECTS: [&str; 8] =
     ["status", "header", "json", "bodyContains", "bodyMatches", "bodyEquals", "sizeBelow", "durationBelow"];
-const TESTS: [&str; 6] = ["exists", "equals", "contains", "matches", "above", "below"];
+pub(super) const TESTS: [&str; 6] = ["exists", "equals", "contains", "matches", "above", "below"];
+/// Keys of `expect`.
+pub(super) const EXPECT: [&str; 3] = ["status", "bodyContains", "contentType"];
+/// Where a variable may come from,
+pub(super) const SOURCES: [&str; 4] = ["json", "header", "cookie", "regex"];
+/// and what else is said of it.
+pub(super) const TAKING: [&str; 2] = ["pick", "default"];
+/// Which of several values is taken, as it is written, and whether that is any of them.
+pub(super) const PICKS: [(&str, bool); 2] = [("first", false), ("random", true)];
+/// The subjects that are held against something.
+pub(super) const TESTED: [&str; 2] = ["header", "json"];
 
 pub(super) fn expect(fields: &Fields<'_>) -> Expected {
     let Some(value) = fields.get("expect") else { return Expected::default() };
-    let known = ["status", "bodyContains", "contentType"];
-    let Some(expect) = Fields::of(value, fields.place, &known, fields.faults) else { return Expected::default() };
+    let Some(expect) = Fields::of(value, fields.place, &EXPECT, fields.faults) else { return Expected::default() };
     Expected {
         status: statuses(&expect, "status"),
         body_contains: expect.template("bodyContains"),
@@ -76,7 +85,7 @@ fn check(step: &Fields<'_>, value: &Value<'_>) -> Option<Check> {
         fields.fault(format!("a check has one of {}", SUBJECTS.join(", ")));
         return None;
     };
-    if !["header", "json"].contains(key)
+    if !TESTED.contains(key)
         && let Some(test) = TESTS.into_iter().find(|test| fields.has(test))
     {
         fields.fault(format!("`{test}` belongs to a check of a header or of json"));
@@ -118,7 +127,7 @@ fn name_of(fields: &Fields<'_>, subject: &str) -> String {
     name
 }
 
-fn test(fields: &Fields<'_>) -> Option<Test> {
+pub(super) fn test(fields: &Fields<'_>) -> Option<Test> {
     let given: Vec<&str> = TESTS.into_iter().filter(|key| fields.has(key)).collect();
     match given.as_slice() {
         [] => Some(Test::Exists(true)),
@@ -135,7 +144,7 @@ fn test(fields: &Fields<'_>) -> Option<Test> {
     }
 }
 
-fn path(text: &str) -> Result<String, impl Display + use<>> {
+pub(super) fn path(text: &str) -> Result<String, impl Display + use<>> {
     JsonPath::parse(text).map(|_| text.to_owned())
 }
 
@@ -150,26 +159,25 @@ fn regex(text: &str) -> Result<String, String> {
 pub(super) fn extract(fields: &Fields<'_>) -> Vec<Extract> {
     let mut read = Vec::new();
     for (variable, value) in fields.named("extract") {
-        let known = ["json", "header", "cookie", "regex", "pick", "default"];
+        let known: Vec<&str> = SOURCES.into_iter().chain(TAKING).collect();
         let Some(from) = Fields::of(value, fields.place, &known, fields.faults) else { continue };
         if !is_name(variable) {
             from.fault(format!("`{variable}` cannot be the name of a variable"));
         }
-        let given: Vec<&str> = known[..4].iter().copied().filter(|key| from.has(key)).collect();
+        let given: Vec<&str> = SOURCES.into_iter().filter(|key| from.has(key)).collect();
         let source = match given.as_slice() {
             ["json"] => from.parsed("json", path).map(Source::Json),
             ["header"] => from.text("header").map(|name| Source::Header(name.to_ascii_lowercase())),
             ["cookie"] => from.text("cookie").map(|name| Source::Cookie(name.to_owned())),
             ["regex"] => from.parsed("regex", regex).map(Source::Regex),
             _ => {
-                from.fault(format!("`extract.{variable}` has one of {}", known[..4].join(", ")));
+                from.fault(format!("`extract.{variable}` has one of {}", SOURCES.join(", ")));
                 None
             }
         };
-        let pick = from.parsed("pick", |pick| match pick {
-            "first" => Ok(false),
-            "random" => Ok(true),
-            _ => Err("this is \"first\" or \"random\""),
+        let pick = from.parsed("pick", |pick| {
+            let found = PICKS.iter().find(|(name, _)| *name == pick).map(|(_, random)| *random);
+            found.ok_or("this is \"first\" or \"random\"")
         });
         let default = from.text("default").map(str::to_owned);
         if let Some(source) = source {

@@ -120,3 +120,116 @@ proptest! {
         let _ = read_in(&format!("{HEAD}[steps]\ns = {value}\n[data]\n{key} = {value}\n"), Path::new("."));
     }
 }
+
+#[test]
+fn faults_of_sessions() {
+    let text = faults(
+        r#"
+[[steps.s]]
+name = "one"
+websocket = "/ws"
+json = { a = 1 }
+redirects = 2
+protocols = ["a b", "c", "c"]
+maxMessage = 0
+headers = { Upgrade = "h2c", sec-websocket-key = "x" }
+actions = [
+  { send = "${id}" },
+  { expect = { json = "$.id", contains = "${nobody}" }, extract = { id = { json = "$.id" } } },
+  { send = "${id}", expect = "any" },
+  { expect = "all" },
+  { expect = { equals = 1 } },
+  { expect = { contains = "a" }, extract = { h = { header = "x" } } },
+  { send = "x", timeout = "1s" },
+  { sendFile = "missing.bin" },
+  { close = 1005 },
+  { sned = "x" },
+]
+
+[[steps.s]]
+name = "two"
+get = "/${id}/${vu}"
+actions = []
+"#,
+    );
+    let expected = [
+        "line 9, column 8: steps.s, step \"one\": `json` does not belong to a step with `websocket`",
+        "line 10, column 13: steps.s, step \"one\": `redirects` does not belong to a step with `websocket`",
+        "line 11, column 14: steps.s, step \"one\": a sub-protocol is a word without spaces and commas, named once",
+        "line 11, column 26: steps.s, step \"one\": a sub-protocol is",
+        "`maxMessage` is a whole number from 1 to 67108864",
+        "`headers.Upgrade` is written by connect-bench itself",
+        "line 15, column 12: steps.s, step \"one\": `${id}`: no step before this one extracts it",
+        "`${nobody}`: no step before this one extracts it",
+        "an action is one of send, sendJson, sendFile, expect, think, close",
+        "`expect` is \"any\", or { contains | matches | json = … }",
+        "`expect` is \"any\", or has one of json, contains, matches",
+        "`extract.h`: a message has neither headers nor cookies",
+        "`timeout` belongs to `expect`",
+        "missing.bin",
+        "a client closes with 1000 to 1003, 1007 to 1011 or 3000 to 4999",
+        "`close` is the last action",
+        "unknown key `sned`; did you mean `send`?",
+        "line 30, column 11: steps.s, step \"two\": `actions` belongs to a step with `websocket`",
+    ];
+    for what in expected {
+        assert!(text.contains(what), "{what}\nis not in\n{text}");
+    }
+    assert!(!text.contains("line 29"), "{text}");
+}
+
+#[test]
+fn faults_of_what_publishes() {
+    let text = faults(
+        r#"
+[[steps.s]]
+name = "one"
+publish = "plumber-stocks"
+into = "old"
+get = "/"
+checks = []
+
+[[steps.s]]
+name = "two"
+provision = "flask-stock"
+into = "new"
+item = "a b"
+access = "none"
+variables = { "A=B" = "x", C = "${nobody}" }
+path = "relative"
+
+[[steps.s]]
+name = "three"
+publish = "."
+into = "new"
+item = "x"
+redirects = 3
+timeout = "1s"
+
+[[steps.s]]
+name = "four"
+get = "/"
+item = "y"
+"#,
+    );
+    let expected = [
+        "a step has one of get, head, post, put, patch, delete, options, websocket: the URL of its request; or publish and \
+         provision: an application",
+        "line 9, column 8: steps.s, step \"one\": `into`: this is \"same\" or \"new\"",
+        "line 11, column 10: steps.s, step \"one\": `checks` does not belong to a step with `publish`",
+        "`provision` is flask-stocks, plumber-stocks, or a directory, and \"flask-stock\" is none of them; did you mean `flask-stocks`?",
+        "`into` belongs to a step with `publish`",
+        "line 17, column 8: steps.s, step \"two\": this cannot be the name of a variable",
+        "`access`: this is \"all\" or \"key\"",
+        "\"A=B\" cannot be the name of an environment variable",
+        "`${nobody}`: no step before this one extracts it",
+        "`path` begins with \"/\"",
+        "the item is deleted at the end of the step",
+        "`redirects` does not belong to a step with `publish`",
+        "`timeout` does not belong to a step with `publish`",
+        "steps.s, step \"four\": `item` belongs to a step with `publish` or `provision`",
+    ];
+    for what in expected {
+        assert!(text.contains(what), "{what}\nis not in\n{text}");
+    }
+}

@@ -1,0 +1,8 @@
+//! WebSocket sessions: whole runs in virtual time, hostile servers, and a server that others have written.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod hostile;
+mod published;
+mod sessions;
+mod support;
