@@ -153,6 +153,34 @@ multipart = [{ name = "a", value = "b" }, { name = "c", file = "tickers.csv", fi
 [[steps.other]]
 name = "head"
 head = "/"
+
+[[steps.other]]
+name = "session"
+websocket = "/websocket/"
+protocols = ["shiny-like"]
+maxMessage = 1000
+actions = [
+  { expect = "any", timeout = "5s", extract = { e = { json = "$.a" } } },
+  { expect = { contains = "x" } },
+  { send = "hello" },
+  { sendJson = { a = 1 } },
+  { sendFile = "tickers.csv" },
+  { think = "1s" },
+  { close = 1000 },
+]
+
+[[steps.other]]
+name = "app"
+provision = "flask-stocks"
+item = "app"
+access = "all"
+variables = { MODE = "test" }
+path = "/"
+
+[[steps.other]]
+name = "update"
+publish = "plumber-stocks"
+into = "same"
 "#;
 
 struct Both {
@@ -261,7 +289,9 @@ fn an_unknown_key_in_any_table_is_refused_by_both() {
         let [reader, schema] = both.faults(&toml::to_string(&document).unwrap());
         // Tables of names or values that are the user's own.
         let last = way.iter().rev().find(|key| key.parse::<usize>().is_err()).map_or("", String::as_str);
-        if ["env", "tags", "query", "headers", "form", "json"].contains(&last) || way.contains(&"equals".to_owned()) {
+        if ["env", "tags", "query", "headers", "form", "json", "sendJson", "variables"].contains(&last)
+            || way.contains(&"equals".to_owned())
+        {
             assert_eq!([&reader, &schema], [&None, &None], "{way:?}");
         } else {
             assert!(reader.is_some() && schema.is_some(), "{way:?}: reader {reader:?}, schema {schema:?}");

@@ -1,6 +1,7 @@
 //! Merging, and the form on disk.
 
 use super::*;
+use crate::outcome::Ended;
 use proptest::prelude::*;
 use std::time::Duration;
 

@@ -64,8 +64,13 @@ impl Tools {
 /// can hold up one of two processes, and then the next attempt has a quieter moment.
 pub(crate) fn attempts(test: impl Fn(&Tools)) {
     let Some(tools) = Tools::get() else { return };
+    until_it_passes(|| test(&tools));
+}
+
+/// One of three attempts.
+pub(crate) fn until_it_passes(test: impl Fn()) {
     for left in (0..3).rev() {
-        match catch_unwind(AssertUnwindSafe(|| test(&tools))) {
+        match catch_unwind(AssertUnwindSafe(&test)) {
             Ok(()) => return,
             Err(_) if left > 0 => drop(writeln!(std::io::stderr(), "held up? {left} attempts left")),
             Err(failed) => resume_unwind(failed),
