@@ -5,7 +5,8 @@
 
 Starts a sandbox of its own for each run, accepts the first three, judges every later one with --retries 2 --record, and
 then one against a sandbox whose curve is a tenth slower in every respect. Prints the verdicts; exit status 1 on a false
-alarm, or where the slower one passes. Runs in which this machine was too busy are inconclusive, and counted as that.
+alarm, where the slower one passes, or where the machine was too busy: a run in which it was the limit is made up for by
+another, up to three times as many.
 `--runs 5 --seconds 12` is the short form.
 """
 import argparse
@@ -92,18 +93,23 @@ def main():
     verdicts = Counter()
     with tempfile.TemporaryDirectory() as folder:
         seed = accept(args, folder)
-        for n in range(1, args.runs + 1):
+        judged_runs = 0
+        for n in range(1, 3 * args.runs + 1):
+            if judged_runs == args.runs:
+                break
             gate = judged(args, folder, args.curve, seed + n)
             verdicts[gate["verdict"]] += 1
+            # A run in which this machine was the limit shows nothing, and is made up for.
+            judged_runs += gate["verdict"] != "not_comparable"
             show(f"A/A {n}", gate)
-        for attempt in range(3):
+        for attempt in range(8):
             gate = judged(args, folder, slower(args.curve, 0.10), seed + 1000 + attempt)
             show("10 % slower", gate)
             # Where the machine was busy nothing was judged.
             if gate["verdict"] not in ("not_comparable", "inconclusive"):
                 break
-    print(f"{args.runs} A/A runs: {dict(verdicts)}; 10 % slower: {gate['verdict']}")
-    sys.exit(verdicts["regressed"] > 0 or gate["verdict"] != "regressed")
+    print(f"{judged_runs} A/A runs judged of {args.runs}: {dict(verdicts)}; 10 % slower: {gate['verdict']}")
+    sys.exit(verdicts["regressed"] > 0 or gate["verdict"] != "regressed" or judged_runs < args.runs)
 
 
 if __name__ == "__main__":

@@ -246,6 +246,7 @@ async fn a_regression_that_cannot_be_confirmed_is_inconclusive() {
     let document = ended.json();
     assert_eq!((&document["verdict"], &document["retries"]["made"]), (&"inconclusive".into(), &1.into()));
     assert!(document["retries"]["problem"].as_str().unwrap().contains("does not count"), "{document:#}");
+    assert!(document["headline"].as_str().unwrap().contains("looks regressed, and was not confirmed"), "{document:#}");
     assert_eq!(bench.runs().len(), before + 2, "the run and its repeat");
     let unknown = gate(&bench, &Made::at(11, 300), &["--retries", "1"]).await;
     assert!(unknown.code == Some(121) && unknown.stdout.contains("not written down"), "{unknown:#?}");

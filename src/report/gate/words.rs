@@ -61,13 +61,16 @@ fn because(judgement: &Judgement) -> String {
     if let Some(why) = judgement.not_valid.first() {
         return why.clone();
     }
-    let Some(against) = judgement.against.iter().find(|against| against.verdict == judgement.verdict) else {
+    let Some(against) = judgement.against.iter().max_by_key(|against| against.verdict) else {
         return "no baseline to compare with".to_owned();
     };
+    // It was to be confirmed by repeats, and could not be.
+    let unconfirmed =
+        if against.verdict == judgement.verdict { "" } else { "looks regressed, and was not confirmed: " };
     if let Some(why) = against.not_comparable.first() {
         return format!("{why} (against {})", reference(against));
     }
-    let because = |check: &&Check| check.judged && Verdict::from(check.finding) == judgement.verdict;
+    let because = |check: &&Check| check.judged && Verdict::from(check.finding) == against.verdict;
     let mut checks: Vec<String> = against.checks.iter().filter(because).map(sentence).collect();
     if matches!(judgement.verdict, Verdict::Pass) {
         checks.retain(|check| !check.starts_with("error"));
@@ -75,7 +78,7 @@ fn because(judgement: &Judgement) -> String {
     if checks.is_empty() {
         checks.extend(against.notes.first().cloned());
     }
-    format!("{} against {}", checks.join("; "), reference(against))
+    format!("{unconfirmed}{} against {}", checks.join("; "), reference(against))
 }
 
 /// A check in words: `requests per second −10.2 % [−14 %, −6.1 %]`.
