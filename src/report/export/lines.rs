@@ -20,7 +20,6 @@ fn part(part: Part) -> &'static str {
         Part::Steady => "steady",
         Part::Paused => "paused",
         Part::Stopping => "stopping",
-        Part::Paused => "paused",
     }
 }
 
