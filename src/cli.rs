@@ -1,26 +1,33 @@
 //! The command line as typed: clap types and nothing else. `command` resolves them.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::units::{duration, loopback};
+use crate::units::duration;
 
 mod capacity;
 mod connection;
+mod control;
+mod engine;
 mod gate;
 mod invocation;
+mod report;
 mod runs;
 mod sandbox;
+mod server;
 
 pub use capacity::{CapacityArgs, DemandArgs};
 pub use connection::ConnectionArgs;
+pub use control::{ControlAction, ControlArgs};
+pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutputArgs, RunArgs};
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
 pub use invocation::{flags, parse};
+pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
 pub use sandbox::{SandboxArgs, SandboxLog};
+pub use server::{ContentArgs, FetchAuth, ServerArgs, TargetArgs};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
 /// reference architectures.
@@ -80,191 +87,6 @@ pub enum Command {
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).
     Sandbox(SandboxArgs),
-}
-
-/// Which server, and as whom. Letters as in rsconnect-python.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Server")]
-pub struct ServerArgs {
-    /// URL of the Connect server.
-    #[arg(short, long, env = "CONNECT_SERVER", value_name = "URL")]
-    pub server: Option<String>,
-    /// API key of a publisher; `-` reads it from stdin. Prefer the environment: arguments show in the process list.
-    #[arg(short = 'k', long, env = "CONNECT_API_KEY", hide_env_values = true, value_name = "KEY")]
-    pub api_key: Option<String>,
-    /// File that holds the API key.
-    #[arg(long, value_name = "FILE", conflicts_with = "api_key")]
-    pub api_key_file: Option<PathBuf>,
-    /// A server saved by `rsconnect add` (read only).
-    #[arg(short, long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Do not verify the server's certificate.
-    #[arg(short, long, env = "CONNECT_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
-    pub insecure: bool,
-    /// PEM file of certificate authorities to trust besides the system's.
-    #[arg(short, long, env = "CONNECT_CA_CERTIFICATE", value_name = "FILE")]
-    pub cacert: Option<PathBuf>,
-    /// Send the key over plain http beyond this machine.
-    #[arg(long)]
-    pub allow_http: bool,
-    /// Put load on this host, which is not this machine, without asking. May be repeated.
-    #[arg(long, value_name = "HOST")]
-    pub allow_host: Vec<String>,
-}
-
-/// What is loaded instead of a Connect server of one's own.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Target")]
-pub struct TargetArgs {
-    /// Start our stand-in server and measure that: `small`, `aws-single-server-robust`, `azure-load-balanced`.
-    #[arg(long, value_name = "PROFILE", num_args = 0..=1, require_equals = true, default_missing_value = "small")]
-    pub sandbox: Option<String>,
-    /// Start our stand-in server with this curve per node.
-    #[arg(long, value_name = "XMAX,R0_MS,P,KAPPA[,NODES]", conflicts_with = "sandbox", allow_hyphen_values = true)]
-    pub sandbox_curve: Option<String>,
-    /// Fetch this URL, whatever serves it: no Connect API, no key, nothing published.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["sandbox", "sandbox_curve", "content", "fetch_bundle"])]
-    pub url: Option<String>,
-}
-
-/// Who may fetch the content item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FetchAuth {
-    /// Anyone: the content item's access type is `all`.
-    All,
-    /// The key goes with every fetch; the access type stays as the server sets it.
-    Key,
-}
-
-/// What is published and fetched.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Content")]
-pub struct ContentArgs {
-    /// Directory of the application that is fetched, instead of the built-in Flask one.
-    #[arg(long, value_name = "DIR")]
-    pub fetch_bundle: Option<PathBuf>,
-    /// Directory of the application that is published again and again, instead of the built-in Plumber one.
-    #[arg(long, value_name = "DIR")]
-    pub publish_bundle: Option<PathBuf>,
-    /// What a bundle without manifest.json is (`python-api`, `python-fastapi`, `api`, `static`, …).
-    #[arg(long, value_name = "MODE")]
-    pub appmode: Option<String>,
-    /// What a bundle without manifest.json starts with (`app`, `module:object`, a file).
-    #[arg(long, value_name = "ENTRYPOINT")]
-    pub entrypoint: Option<String>,
-    /// Fetch this content item, which is deployed already, instead of publishing one.
-    #[arg(long, value_name = "GUID|URL", conflicts_with = "fetch_bundle")]
-    pub content: Option<String>,
-    /// Path below the content item that is fetched [default: /stocks/AAPL of the built-in application, else /].
-    #[arg(long, value_name = "PATH")]
-    pub path: Option<String>,
-    /// Text that every fetched body must contain [default: what tells the built-in application's answer].
-    #[arg(long, value_name = "TEXT")]
-    pub expect_body: Option<String>,
-    /// Who may fetch the content item.
-    #[arg(long, value_enum, default_value_t = FetchAuth::All)]
-    pub fetch_auth: FetchAuth,
-    /// Leave the publish loop out.
-    #[arg(long)]
-    pub no_publish: bool,
-    /// Publish to a new content item each time and delete it afterwards, instead of to the same one.
-    #[arg(long)]
-    pub publish_new_content: bool,
-}
-
-/// Who speaks HTTP/1.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Http1Engine {
-    /// hyper.
-    Hyper,
-    /// Our own codec.
-    Own,
-}
-
-/// How the load is made.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Engine")]
-pub struct EngineArgs {
-    /// Worker threads [default: one per core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub workers: Option<u16>,
-    /// Time-out of one request.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
-    pub timeout: Duration,
-    /// How long VUs may finish what they have begun at the end.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
-    pub graceful_stop: Duration,
-    /// Empty each VU's cookie jar before each request, as k6 does: an affinity cookie is lost then.
-    #[arg(long)]
-    pub reset_cookies: bool,
-    /// Who speaks HTTP/1.1: our own codec, which needs less CPU, or hyper, which it is held against.
-    #[arg(long, value_enum, default_value_t = Http1Engine::Own)]
-    pub http1_engine: Http1Engine,
-    /// Do not ask the kernel when responses arrived: durations are not corrected by our own delay in reading them.
-    #[arg(long)]
-    pub no_kernel_timestamps: bool,
-    /// Seed of everything random.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-}
-
-/// Control of a run while it is on.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Live control")]
-pub struct LiveArgs {
-    /// Listen here, on loopback, for `connect-bench control` and for scripts: k6's REST shapes. Port 0 is any free one.
-    #[arg(long, value_name = "IP:PORT", value_parser = loopback)]
-    pub address: Option<SocketAddr>,
-}
-
-/// Where results go.
-#[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Output")]
-pub struct OutputArgs {
-    /// Print the result as one JSON document on stdout.
-    #[arg(long)]
-    pub json: bool,
-    /// Also write the result to a file: `.json`, `.txt`, `.html`. May be repeated.
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Vec<PathBuf>,
-    /// Also write the result as one page of HTML, which needs nothing else [default: report.html in the run directory].
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    pub html: Option<Option<PathBuf>>,
-    /// No progress: only the result, and what must be known of it.
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Where run directories are made.
-    #[arg(long, value_name = "DIR", default_value = "runs", env = "CONNECT_BENCH_RUNS")]
-    pub runs_dir: PathBuf,
-    /// What was typed, without a key (see [`parse`]): written down, so that the run can be made again.
-    #[arg(skip)]
-    pub invocation: Vec<String>,
-}
-
-/// What `ramp` and `load` have in common.
-#[derive(Debug, Clone, Args)]
-pub struct RunArgs {
-    /// The server.
-    #[command(flatten)]
-    pub server: ServerArgs,
-    /// What is loaded instead.
-    #[command(flatten)]
-    pub target: TargetArgs,
-    /// What is published and fetched.
-    #[command(flatten)]
-    pub content: ContentArgs,
-    /// How the load is made.
-    #[command(flatten)]
-    pub engine: EngineArgs,
-    /// Control while it is on.
-    #[command(flatten)]
-    pub live: LiveArgs,
-    /// How connections are made.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
-    /// Where results go.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// Arguments of `connect-bench ramp`.
@@ -392,91 +214,6 @@ pub struct CheckArgs {
     /// Print the JSON Schema of scenario files, for editors.
     #[arg(long, conflicts_with_all = ["file", "json"])]
     pub schema: bool,
-}
-
-/// How a result is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SummaryStyle {
-    /// Verdict first, one screen.
-    Own,
-    /// As k6 does at the end of a test.
-    K6,
-}
-
-/// Arguments of `connect-bench report`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  connect-bench report                              the newest run again, as text\n  \
-                        connect-bench report runs/20260101T000000Z-load-1a2b3c4d --html report.html\n  \
-                        connect-bench report --from report.html --json    what a page has in it\n  \
-                        connect-bench report --export junit --export k6=summary.json --summary k6"
-)]
-pub struct ReportArgs {
-    /// Directory of a run [default: the newest].
-    pub run: Option<PathBuf>,
-    /// Write the run in a form of other programs, to FILE or into its directory (`-`: stdout): `k6` (what handleSummary
-    /// gets), `k6-summary-export`, `markdown`, `junit`, `openmetrics`, `hgrm`, `hlog`, `csv`, `influx`. May be repeated.
-    #[arg(long, value_name = "KIND[=FILE]")]
-    pub export: Vec<String>,
-    /// Print the result as k6 prints its own at the end of a test.
-    #[arg(long, value_name = "STYLE", value_enum, default_value_t = SummaryStyle::Own)]
-    pub summary: SummaryStyle,
-    /// Take the run from a page that was written with `--html`.
-    #[arg(long, value_name = "PAGE", conflicts_with = "run")]
-    pub from: Option<PathBuf>,
-    /// Compare with this documented baseline only. May be repeated.
-    #[arg(long, value_name = "ID")]
-    pub baseline: Vec<String>,
-    /// Where results go.
-    #[command(flatten)]
-    pub output: OutputArgs,
-}
-
-/// Arguments of `connect-bench control`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  connect-bench load -u 50 -d 30m --address 127.0.0.1:6565\n\n  and in another terminal:\n  \
-                        connect-bench control pause\n  connect-bench control resume\n  connect-bench control vus 80\n  \
-                        connect-bench control metrics http_req_duration\n\nIn the run's own terminal: p pauses and \
-                        resumes, + and - change the VUs by a tenth, q stops.\nExit codes: 0 done, 2 the run refuses it, \
-                        122 no run answers."
-)]
-pub struct ControlArgs {
-    /// What to ask [default: status].
-    #[command(subcommand)]
-    pub action: Option<ControlAction>,
-    /// Where the run listens: its own --address.
-    #[arg(long, value_name = "IP:PORT", value_parser = loopback, default_value = "127.0.0.1:6565", global = true)]
-    pub address: SocketAddr,
-    /// Print the answer as one JSON document on stdout.
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
-/// What a run that is on can be asked.
-#[derive(Debug, Subcommand)]
-pub enum ControlAction {
-    /// How it goes.
-    Status,
-    /// No further iterations until it is resumed; what was begun is finished. The clock goes on.
-    Pause,
-    /// The end of a pause.
-    Resume,
-    /// Another number of VUs, of a scenario of the executor constant-vus.
-    Vus {
-        /// How many.
-        vus: u32,
-        /// Of this scenario [default: the one that fetches].
-        #[arg(long, value_name = "NAME")]
-        scenario: Option<String>,
-    },
-    /// End it: what was begun is finished, the result is printed, what was made is removed.
-    Stop,
-    /// Its metrics so far.
-    Metrics {
-        /// This one alone.
-        metric: Option<String>,
-    },
 }
 
 /// Arguments of `connect-bench cleanup`.

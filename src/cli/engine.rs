@@ -1,0 +1,105 @@
+//! What every command has that sends load: the engine, live control, where results go.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{ConnectionArgs, ContentArgs, ServerArgs, TargetArgs};
+use crate::units::{duration, loopback};
+
+/// Who speaks HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Http1Engine {
+    /// hyper.
+    Hyper,
+    /// Our own codec.
+    Own,
+}
+
+/// How the load is made.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Engine")]
+pub struct EngineArgs {
+    /// Worker threads [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Time-out of one request.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+    /// How long VUs may finish what they have begun at the end.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub graceful_stop: Duration,
+    /// Empty each VU's cookie jar before each request, as k6 does: an affinity cookie is lost then.
+    #[arg(long)]
+    pub reset_cookies: bool,
+    /// Who speaks HTTP/1.1: our own codec, which needs less CPU, or hyper, which it is held against.
+    #[arg(long, value_enum, default_value_t = Http1Engine::Own)]
+    pub http1_engine: Http1Engine,
+    /// Do not ask the kernel when responses arrived: durations are not corrected by our own delay in reading them.
+    #[arg(long)]
+    pub no_kernel_timestamps: bool,
+    /// Seed of everything random.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// Control of a run while it is on.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Live control")]
+pub struct LiveArgs {
+    /// Listen here, on loopback, for `connect-bench control` and for scripts: k6's REST shapes. Port 0 is any free one.
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback)]
+    pub address: Option<SocketAddr>,
+}
+
+/// Where results go.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Print the result as one JSON document on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Also write the result to a file: `.json`, `.txt`, `.html`. May be repeated.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Vec<PathBuf>,
+    /// Also write the result as one page of HTML, which needs nothing else [default: report.html in the run directory].
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub html: Option<Option<PathBuf>>,
+    /// No progress: only the result, and what must be known of it.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Where run directories are made.
+    #[arg(long, value_name = "DIR", default_value = "runs", env = "CONNECT_BENCH_RUNS")]
+    pub runs_dir: PathBuf,
+    /// What was typed, without a key (see [`parse`]): written down, so that the run can be made again.
+    #[arg(skip)]
+    pub invocation: Vec<String>,
+}
+
+/// What `ramp` and `load` have in common.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// What is loaded instead.
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// What is published and fetched.
+    #[command(flatten)]
+    pub content: ContentArgs,
+    /// How the load is made.
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Control while it is on.
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How connections are made.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    /// Where results go.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
