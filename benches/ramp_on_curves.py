@@ -2,6 +2,9 @@
 """Ramps against sandboxes whose answer is known, and holds what `ramp` says against it.
 
     benches/ramp_on_curves.py [--quick] [--jobs N] [--program target/release/connect-bench] [NAME ...]
+    benches/ramp_on_curves.py --random 10 [--seed 1] ...      curves that nobody chose, of at most 250 requests per second
+
+The publish loop runs beside each. `again` counts stages in which this machine was the limit: they are measured again.
 
 One row per system: N_sat and plateau of the curve, what the ramp found, and the throughput of the curve at the number
 of VUs that it found against the throughput that the load test there measured. Exit status 1 where a row misses
@@ -9,6 +12,8 @@ plateau 3 %, N_sat 25 % or throughput 3 %.
 """
 import argparse
 import json
+import math
+import random
 import subprocess
 import sys
 import tempfile
@@ -27,6 +32,15 @@ SYSTEMS = {
     "thrashing": (["--sandbox-curve", "800,50,6,1e-6"], (800.0, 0.050, 6.0, 1e-6, 1)),
     "three-nodes": (["--sandbox-curve", "300,100,8,0,3"], (300.0, 0.100, 8.0, 0.0, 3)),
 }
+
+
+def drawn(seed):
+    """A curve of few enough requests that ten of them fit beside each other into one machine."""
+    draw = random.Random(seed)
+    between = lambda low, high: math.exp(draw.uniform(math.log(low), math.log(high)))
+    x_max, n_star, p = between(20, 250), between(4, 40), between(2, 12)
+    r0 = min(max(n_star / x_max, 0.01), 0.8)
+    return round(x_max, 1), round(r0, 4), round(p, 2), 0.0, 1
 
 
 def throughput(curve, vus):
@@ -69,9 +83,10 @@ def row(name, code, document, errors):
     off = [plateau / peak - 1, vus / n_sat - 1, measured / at - 1]
     good = abs(off[0]) <= 0.03 and abs(off[1]) <= 0.25 and abs(off[2]) <= 0.03 and document["result"] == "saturated"
     low, high = found["vus_ci"]
+    again = sum("measured again" in step["decision"] for step in document["steps"])
     return good and code == 0, (
         f"{name:26} {n_sat:5} {peak:8.1f} {vus:6} ({low}..{high}) {plateau:8.1f} {off[1]:+7.1%} {off[0]:+7.1%} "
-        f"{at:8.1f} {measured:8.1f} {off[2]:+7.1%} {document['elapsed_s']:6.0f}  {code}"
+        f"{at:8.1f} {measured:8.1f} {off[2]:+7.1%} {document['elapsed_s']:6.0f} {again:6}  {code}"
         f"{'' if load and load['generator']['valid'] else '  load not valid'}"
     )
 
@@ -82,8 +97,17 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--program", default="target/release/connect-bench")
+    parser.add_argument("--random", type=int, default=0, metavar="N")
+    parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    print("system                     N_sat  plateau  found (90 %)   plateau   off N   off X   X(found) measured    off    s  exit")
+    if args.random:
+        args.names = []
+        for seed in range(args.seed, args.seed + args.random):
+            x_max, r0, p, kappa, nodes = curve = drawn(seed)
+            name = f"{x_max}/s {1000 * r0:.0f} ms p={p}"
+            SYSTEMS[name] = (["--sandbox-curve", f"{x_max},{1000 * r0:.1f},{p},0"], curve)
+            args.names.append(name)
+    print("system                     N_sat  plateau  found (90 %)   plateau   off N   off X   X(found) measured     off      s  again  exit")
     all_good = True
     with ThreadPoolExecutor(args.jobs) as pool:
         for result in pool.map(lambda name: run(name, args), args.names):

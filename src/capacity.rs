@@ -2,6 +2,7 @@
 //!
 //! Pure: seconds come in as numbers, one-second bins as values. Knows no clock, no runtime and no server.
 
+pub mod agreement;
 pub mod exact;
 pub mod flow;
 pub mod knee;

@@ -16,6 +16,7 @@ mod invocation;
 mod report;
 mod runs;
 mod sandbox;
+mod selftest;
 mod server;
 
 pub use capacity::{CapacityArgs, DemandArgs};
@@ -27,6 +28,7 @@ pub use invocation::{flags, parse};
 pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
 pub use sandbox::{SandboxArgs, SandboxLog};
+pub use selftest::SelftestArgs;
 pub use server::{ContentArgs, FetchAuth, ServerArgs, TargetArgs};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -87,6 +89,8 @@ pub enum Command {
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).
     Sandbox(SandboxArgs),
+    /// Try search, intervals, gate and forecasts on simulated systems whose truth is known.
+    Selftest(SelftestArgs),
 }
 
 /// Arguments of `connect-bench ramp`.

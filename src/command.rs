@@ -39,6 +39,7 @@ mod run;
 mod run_file;
 mod runs;
 mod sandbox;
+mod selftest;
 mod session;
 mod signals;
 mod target;
@@ -70,6 +71,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Man(args) => runs::man(&args),
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => Ok(sandbox::run(&args)),
+        Command::Selftest(args) => selftest::run(&args),
     };
     ended.unwrap_or_else(|failure| {
         say(&format!("error: {:#}", failure.error));

@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod scenario;
 pub mod schedule;
 pub mod secret;
+pub mod selftest;
 pub mod stats;
 pub mod steady;
 pub mod steps;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use connect_bench::baseline::{Baseline, documented};
+use connect_bench::capacity::agreement::Agreement;
 use connect_bench::capacity::search::Outcome;
 use connect_bench::report::{json, text};
 use connect_bench::summary::{Search, Summary};
@@ -110,7 +111,8 @@ fn load(summary: &Summary) -> Value {
 }
 
 fn ramp((summary, search): &(Summary, Search), then: Option<&Summary>) -> Value {
-    let then = then.map(|summary| json::load(summary, &baselines(), Path::new("runs/load")));
+    let document = |load: &Summary| json::load(load, &baselines(), Path::new("runs/load"));
+    let then = then.map(|load| (document(load), Agreement::with(&search.result, load)));
     value(&json::ramp(summary, search, Path::new("runs/ramp"), then))
 }
 

@@ -18,6 +18,7 @@ use super::signals::Signals;
 use super::target;
 use super::view::View;
 use crate::baseline::Baseline;
+use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Objective, Outcome, Search, SearchConfig};
 use crate::cli::{RampArgs, RampMethod};
 use crate::exit::Exit;
@@ -151,12 +152,14 @@ fn deliver(
 ) -> Result<(), Failure> {
     let search = ramped.ramp.search.as_ref().ok_or_else(|| anyhow!("the ramp has no search"))?;
     let load = ramped.load.as_ref();
-    let document = load.map(|(summary, place)| report::json::load(summary, baselines, &place.directory));
+    let agreement = load.and_then(|(summary, _)| Agreement::with(&search.result, summary));
+    let document = load.map(|(summary, place)| (report::json::load(summary, baselines, &place.directory), agreement));
     let document = report::json::ramp(&ramped.ramp, search, directory, document);
     let mut text = report::text::ramp(&ramped.ramp, search, directory);
     match load {
         Some((summary, place)) => {
             text.push_str("\n────\n\n");
+            text.push_str(&agreement.map_or_else(String::new, |agreement| report::text::agreement(&agreement)));
             text.push_str(&report::text::load(summary, baselines, &place.directory));
         }
         None => {

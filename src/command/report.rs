@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::view::View;
 use super::{export, output, pages};
 use crate::baseline::Baseline;
+use crate::capacity::agreement::Agreement;
 use crate::cli::{ReportArgs, SummaryStyle};
 use crate::exit::Exit;
 use crate::posit_connect::journal;
@@ -58,16 +59,18 @@ fn directory(args: &ReportArgs) -> Result<PathBuf, Failure> {
 fn deliver(
     args: &ReportArgs,
     (summary, directory): (&Summary, &Path),
-    then: Option<(LoadDocument, String)>,
+    then: Option<(LoadDocument, String, &Summary)>,
     baselines: &[Baseline],
     view: &View,
 ) -> Result<(), Failure> {
     let delivered = match &summary.search {
         Some(search) => {
             let mut text = report::text::ramp(summary, search, directory);
-            let load = then.map(|(load, shown)| {
-                text.push_str(&format!("\n────\n\n{shown}"));
-                load
+            let load = then.map(|(document, shown, load)| {
+                let agreement = Agreement::with(&search.result, load);
+                let said = agreement.map_or_else(String::new, |agreement| report::text::agreement(&agreement));
+                text.push_str(&format!("\n────\n\n{said}{shown}"));
+                (document, agreement)
             });
             let document = report::json::ramp(summary, search, directory, load);
             output::deliver(&args.output, &document, &text, view)
@@ -89,7 +92,7 @@ fn from_page(args: &ReportArgs, page: &Path, baselines: &[Baseline], view: &View
         let then = rest.first().map(|run| {
             let name = place(&run.name);
             let document = report::json::load(&run.summary, baselines, &name);
-            (document, report::text::load(&run.summary, baselines, &name))
+            (document, report::text::load(&run.summary, baselines, &name), &run.summary)
         });
         match args.summary {
             SummaryStyle::K6 => output::print(&report::export::k6_text(first)).map_err(Failure::from)?,

@@ -15,6 +15,7 @@ pub use latency::LatencyDocument;
 use serde::Serialize;
 
 use crate::baseline::{self, Baseline, Comparison};
+use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Kept, Outcome, Step};
 use crate::histogram::Latency;
 use crate::insight::{self, Insight};
@@ -353,6 +354,8 @@ pub struct RampDocument {
     pub control: Vec<ControlDocument>,
     /// The load test that followed with `--then-load`.
     pub load: Option<LoadDocument>,
+    /// The ramp and that load test held against each other; `null` where there is nothing to compare.
+    pub agreement: Option<Agreement>,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
     /// What `--slo` asked for, and the most VUs that keep it; `null` without.
@@ -429,7 +432,13 @@ impl StepDocument {
 
 /// The document of a ramp, with that of the load test that followed it, if one did.
 #[must_use]
-pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<LoadDocument>) -> RampDocument {
+pub fn ramp(
+    summary: &Summary,
+    search: &Search,
+    run_dir: &Path,
+    load: Option<(LoadDocument, Option<Agreement>)>,
+) -> RampDocument {
+    let (load, agreement) = load.unzip();
     let result = &search.result;
     let (name, reason) = match &result.outcome {
         Outcome::Saturated => ("saturated", None),
@@ -468,6 +477,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path, load: Option<Loa
         generator: GeneratorDocument::of(&summary.generator, invalid),
         control: control::events(summary),
         load,
+        agreement: agreement.flatten(),
         left_behind: summary.left_behind.clone(),
         objectives: result.kept.clone(),
         insights: insight::of(summary, &Figures::of(summary), &SteadyState::of(summary)),

@@ -12,7 +12,7 @@ mod steps;
 
 pub use capacity::capacity;
 pub use load::load;
-pub use ramp::ramp;
+pub use ramp::{agreement, ramp};
 
 use crate::capacity::search::SearchResult;
 use crate::plan::Target;

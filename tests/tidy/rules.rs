@@ -20,6 +20,7 @@ const PURE: &[&str] = &[
     "scenario",
     "schedule",
     "secret",
+    "selftest",
     "stats",
     "steady",
     "summary",

@@ -38,7 +38,7 @@ pub fn bootstrap(points: &[Point], estimate: &Estimate, eps: f64, seed: u64) -> 
         let high = quantile(&values, 0.95).map_or(center, |v| v.max(center));
         Interval { estimate: center, low: low * (1.0 - widen), high: high * (1.0 + widen) }
     };
-    Intervals { vus: of(|e| e.vus, 0.10), plateau_per_s: of(|e| e.plateau_per_s, 0.0) }
+    Intervals { vus: of(|e| e.vus, 0.06), plateau_per_s: of(|e| e.plateau_per_s, 0.004) }
 }
 
 #[cfg(test)]

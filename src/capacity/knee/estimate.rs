@@ -80,6 +80,12 @@ const STARTS: [Start; 6] = [
 /// tried too and dropped: the median error of networks (seed 100) rose from 8.2 to 11.5 %.
 const FALL_GAIN: f64 = 2.0;
 
+/// Where the prior stands among the points: a number of VUs that there is not.
+const PRIOR: f64 = -1.0;
+
+/// What is known of a knee's sharpness before anything is measured: p, and its standard deviation in ln p.
+const SHARPNESS: (f64, f64) = (8.0, 0.8);
+
 /// Weighted soft-L1 fit on logarithms of the parameters: X_max within 0.8 … 3 times the greatest throughput seen,
 /// p within 1 … 40. The best of all starts; without kappa unless kappa explains clearly more.
 fn fit(points: &[Point], starts: &[Start]) -> Option<Knee> {
@@ -97,8 +103,9 @@ fn fit_up_to(points: &[Point], starts: &[Start], kappa: f64) -> Option<Fit> {
         return None;
     }
     let kappa_unit = 1.0 / (most * points.last()?.vus);
-    let column = |f: fn(&Point) -> f64| points.iter().map(f).collect::<Vec<f64>>();
-    let (x, y, sigma) = (column(|p| p.vus), column(|p| p.per_s), column(|p| p.sigma));
+    let with_prior = |f: fn(&Point) -> f64, prior: f64| points.iter().map(f).chain([prior]).collect::<Vec<f64>>();
+    let (x, y) = (with_prior(|p| p.vus, PRIOR), with_prior(|p| p.per_s, SHARPNESS.0.ln()));
+    let sigma = with_prior(|p| p.sigma, SHARPNESS.1);
     let lower = [0.8 * most, 1e-3 * fastest, 1.0, 1e-8 * kappa_unit].map(f64::ln);
     let upper = [3.0 * most, 5.0 * fastest, 40.0, kappa * kappa_unit].map(f64::ln);
     let problem = Problem {
@@ -116,7 +123,8 @@ fn fit_up_to(points: &[Point], starts: &[Start], kappa: f64) -> Option<Fit> {
             Start::Shape(p, kappa) => [most, fastest, p, kappa * kappa_unit],
             Start::Near(knee) => [knee.x_max_per_s, knee.r0_s, knee.p, knee.kappa_s],
         };
-        least_squares(&problem, |n, theta| knee_of(theta).throughput(n), &theta.map(f64::ln))
+        let model = |n: f64, theta: &[f64]| if n == PRIOR { theta[2] } else { knee_of(theta).throughput(n) };
+        least_squares(&problem, model, &theta.map(f64::ln))
     };
     starts.iter().filter_map(from).min_by(|a, b| a.cost.total_cmp(&b.cost))
 }

@@ -50,6 +50,11 @@ const AGAIN: u32 = 2;
 /// How many stages of a search are measured again at most.
 const AGAIN_IN_ALL: u32 = 8;
 
+/// From as many VUs on they are doubled and not quadrupled.
+const MOST_QUADRUPLED: u32 = 4;
+/// Throughput of a VU, as a share of that of the fastest before, that is no sign of a knee.
+const IN_PROPORTION: f64 = 0.9;
+
 /// A step up that is a doubling: less says nothing about flatness.
 const DOUBLING: f64 = 1.5;
 
@@ -114,8 +119,17 @@ impl Search {
         if self.sweep.end.is_some() {
             return self.refine(stage);
         }
-        let next = stage.vus.saturating_mul(2).min(self.config.max_vus);
+        let next = stage.vus.saturating_mul(self.factor(stage.vus)).min(self.config.max_vus);
         self.hold(next, Purpose::Sweep, (stage.vus, stage.mean_latency_s()))
+    }
+
+    /// How many times as many VUs come next: four while throughput has grown in proportion to few VUs, where a stage tells
+    /// nothing that the one before has not told.
+    fn factor(&self, vus: u32) -> u32 {
+        let each = |m: &Measured| m.rate.per_s / f64::from(m.vus);
+        let most = self.measured.iter().map(each).fold(0.0, f64::max);
+        let in_proportion = self.measured.last().is_some_and(|last| each(last) >= IN_PROPORTION * most);
+        if in_proportion && vus <= MOST_QUADRUPLED { 4 } else { 2 }
     }
 
     /// Sets `flat` and `end`; says so.
@@ -197,7 +211,7 @@ impl Search {
         }
         let settled = |now: f64| {
             let moved = self.sweep.probed.map_or(f64::INFINITY, |old| (now / old).ln().abs());
-            self.sweep.probes >= 2 && moved < self.config.tolerance
+            self.sweep.probes >= self.config.fewest_probes && moved < self.config.tolerance
         };
         match self.estimate() {
             Some(now) if self.is_conclusive(&now) && self.sweep.probes < self.config.probes && !settled(now.vus) => {

@@ -45,7 +45,13 @@ pub struct Disturbance {
     /// With it, a station starts with one server and adds another this long after VUs per server exceed
     /// [`VUS_PER_WORKER`].
     pub spawn_lag_s: f64,
+    /// With more requests than this waiting, the first station's demands are [`COLLAPSE`] times as large: it swaps, or
+    /// its clients give up and ask again. 0: never.
+    pub collapse_queue: usize,
 }
+
+/// How much more a request takes of a station that has collapsed.
+pub const COLLAPSE: f64 = 2.5;
 
 /// VUs per running worker above which another one is started.
 pub const VUS_PER_WORKER: usize = 8;
@@ -57,6 +63,8 @@ const TICK_S: f64 = 0.05;
 pub struct Network {
     stations: Vec<Running>,
     delay_s: f64,
+    /// Mean time between a response and the VU's next request; not a part of any latency.
+    think_s: f64,
     disturbance: Disturbance,
     random: Random,
     /// Apart from the demands, so that the same seed brings the same pauses and noise at any number of VUs.
@@ -78,7 +86,11 @@ pub struct Network {
 #[derive(Debug, Clone)]
 struct Running {
     station: Station,
+    /// Its own, so that its n-th request has the same demand at any number of VUs: curves over VUs come out smooth.
+    random: Random,
     servers: usize,
+    /// As in [`Disturbance`]; only the first station's is not 0.
+    collapse_queue: usize,
     work: f64,
     speed: f64,
     in_service: BinaryHeap<Reverse<(Time, Job)>>,
@@ -121,14 +133,15 @@ impl Running {
         }
     }
 
-    fn fill(&mut self, random: &mut Random, extra: f64) {
+    fn fill(&mut self, extra: f64) {
         while self.in_service.len() < self.servers {
             let Some(job) = self.queue.pop_front() else { return };
-            let mean = self.station.service_s * (1.0 + extra);
+            let collapsed = self.collapse_queue > 0 && self.queue.len() >= self.collapse_queue;
+            let mean = self.station.service_s * (1.0 + extra) * if collapsed { COLLAPSE } else { 1.0 };
             let demand = if self.station.is_exponential {
-                random.exponential(mean)
+                self.random.exponential(mean)
             } else {
-                random.lognormal(mean, self.station.cv)
+                self.random.lognormal(mean, self.station.cv)
             };
             self.in_service.push(Reverse((Time(self.work + demand), job)));
         }
@@ -143,7 +156,9 @@ impl Network {
         let lagging = disturbance.spawn_lag_s > 0.0;
         let running = |(i, &station): (usize, &Station)| Running {
             station,
+            random: Random::new(seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(i as u64 + 1))),
             servers: if lagging && i == 0 { 1 } else { station.servers },
+            collapse_queue: if i == 0 { disturbance.collapse_queue } else { 0 },
             work: 0.0,
             speed: 1.0,
             in_service: BinaryHeap::new(),
@@ -152,6 +167,7 @@ impl Network {
         Self {
             stations: stations.iter().enumerate().map(running).collect(),
             delay_s: if stations.is_empty() { delay_s.max(1e-3) } else { delay_s },
+            think_s: 0.0,
             disturbance,
             random: Random::new(seed),
             weather: Random::new(seed ^ 0x5eed),
@@ -166,6 +182,12 @@ impl Network {
             wanted: 0,
             completed: Latency::default(),
         }
+    }
+
+    /// With VUs that think between a response and their next request, exponentially distributed.
+    #[must_use]
+    pub fn thinking(self, think_s: f64) -> Self {
+        Self { think_s, ..self }
     }
 
     fn pass(&mut self, t_s: f64) {
@@ -199,7 +221,7 @@ impl Network {
         let extra = self.extra();
         if let Some(first) = self.stations.first_mut() {
             first.speed = speed;
-            first.fill(&mut self.random, extra);
+            first.fill(extra);
         }
     }
 
@@ -224,13 +246,18 @@ impl Network {
         let extra = self.extra();
         if let Some(station) = self.stations.get_mut(at) {
             station.queue.push_back(job);
-            station.fill(&mut self.random, extra);
+            station.fill(extra);
             return;
         }
         let began_s = job.began.map_or(self.t_s, |began| began.0);
         self.completed.record(Duration::from_secs_f64((self.t_s - began_s).max(0.0)));
         if job.vu < self.wanted {
-            self.begin_request(job.vu);
+            if self.think_s > 0.0 {
+                let next_s = self.t_s + self.random.exponential(self.think_s);
+                self.travelling.push(Reverse((Time(next_s), Job { vu: job.vu, began: None })));
+            } else {
+                self.begin_request(job.vu);
+            }
         } else {
             self.is_active[job.vu] = false;
             self.active -= 1;
@@ -251,7 +278,7 @@ impl Network {
         let extra = self.extra();
         let Some(station) = self.stations.get_mut(at) else { return };
         let Some(Reverse((_, job))) = station.in_service.pop() else { return };
-        station.fill(&mut self.random, extra);
+        station.fill(extra);
         self.arrive(at + 1, job);
     }
 }
@@ -327,6 +354,33 @@ mod tests {
             let (got, want) = (completed as f64 / 150.0, exact(8.0, 0.02, 0.06, vus));
             assert!((got / want - 1.0).abs() < 0.02, "{vus}: {got} is not {want}");
         }
+    }
+
+    #[test]
+    fn it_collapses_past_the_peak() {
+        let station = Station { servers: 4, service_s: 0.02, cv: 1.0, is_exponential: true };
+        let collapsing = Disturbance { collapse_queue: 30, ..Disturbance::default() };
+        let per_s = |vus: u32| {
+            let mut system = Network::new(&[station], 0.0, collapsing, 2);
+            system.set_vus(vus);
+            (0..60).map(|_| system.second().completed).sum::<u64>() as f64 / 60.0
+        };
+        assert!((per_s(20) / 200.0 - 1.0).abs() < 0.03);
+        assert!((per_s(60) / 80.0 - 1.0).abs() < 0.08);
+    }
+
+    #[test]
+    fn thinking_is_no_latency() {
+        let station = Station { servers: 8, service_s: 0.02, cv: 1.0, is_exponential: true };
+        let mut system = Network::new(&[station], 0.0, Disturbance::default(), 9).thinking(0.06);
+        system.set_vus(24);
+        (0..10).for_each(|_| drop(system.second()));
+        let mut all = Latency::default();
+        (0..150).for_each(|_| all.merge(&system.second().latency));
+        let (per_s, mean_s) = (all.count() as f64 / 150.0, all.mean_ms().unwrap() / 1000.0);
+        assert!((per_s / exact(8.0, 0.02, 0.06, 24) - 1.0).abs() < 0.02, "{per_s}");
+        // N = X·(R + Z).
+        assert!((per_s * (mean_s + 0.06) / 24.0 - 1.0).abs() < 0.01, "{mean_s}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::number::{MISSING, change, duration, maybe, percent, significant};
 use super::{insights, table, what, wrap};
+use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Outcome, SearchResult, Step};
 use crate::insight;
 use crate::steady::SteadyState;
@@ -29,6 +30,21 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path) -> String {
         let _ = writeln!(out, "left on the server: {left} (remove it with: connect-bench cleanup)");
     }
     out
+}
+
+/// The ramp and the load test that followed it, held against each other: a line, and what to look at where they differ.
+#[must_use]
+pub fn agreement(agreement: &Agreement) -> String {
+    let Agreement { vus, said_per_s, plateau_per_s, measured_per_s, difference, .. } = *agreement;
+    let text = format!(
+        "Ramp and load {} at {vus} VUs: the load made {} fetches per second, {} against the ramp's {} (plateau {}).",
+        if agreement.agree { "agree" } else { "DISAGREE" },
+        significant(measured_per_s),
+        change(difference),
+        significant(said_per_s),
+        significant(plateau_per_s),
+    );
+    wrap(&text, "", 2) + &agreement.advice().map_or_else(String::new, |advice| wrap(advice, "  ", 2))
 }
 
 fn verdict(summary: &Summary, result: &SearchResult) -> String {
