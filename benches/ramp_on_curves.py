@@ -93,13 +93,16 @@ def row(name, code, document, errors):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(SYSTEMS), metavar="NAME", choices=[*SYSTEMS, []])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SYSTEMS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--program", default="target/release/connect-bench")
     parser.add_argument("--random", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if unknown := [name for name in args.names if name not in SYSTEMS]:
+        parser.error(f"no system is called {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
+    args.names = args.names or list(SYSTEMS)
     if args.random:
         args.names = []
         for seed in range(args.seed, args.seed + args.random):

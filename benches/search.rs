@@ -112,6 +112,9 @@ struct NetworkCase {
     disturbance: Disturbance,
 }
 
+/// Makes the system of a seed.
+type Make = fn(u64) -> Case;
+
 struct Case {
     name: String,
     truth: Truth,
@@ -327,7 +330,7 @@ fn main() {
     let wanted = |name: &str| only.is_none_or(|only| name == only);
     let stairs = SearchConfig { max_vus: 500, ..SearchConfig::standard() }.staircase(25, 30);
     let configs = [("standard", SearchConfig::standard()), ("quick", SearchConfig::quick()), ("staircase", stairs)];
-    let groups: [(&str, fn(u64) -> Case); 4] =
+    let groups: [(&str, Make); 4] =
         [("made", made_case), ("networks", network_case), ("small", small_case), ("curves", knee_case)];
     for (group, make) in groups {
         if !wanted(group) {

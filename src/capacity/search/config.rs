@@ -26,11 +26,8 @@ pub struct SearchConfig {
     pub long_s: u32,
     /// Least part of a stage that is not measured; three mean latencies where that is more.
     pub settle_s: u32,
-    /// How many stages at the estimate, at most …
+    /// How many stages at the estimate, at most.
     pub probes: u32,
-    /// … and at least.
-    #[serde(default = "fewest_probes")]
-    pub fewest_probes: u32,
     /// Probing ends when two estimates in a row differ by less, as a share.
     pub tolerance: f64,
     /// Throughput that falls by this share below the best ends the sweep.
@@ -50,10 +47,6 @@ pub struct SearchConfig {
     pub method: Method,
 }
 
-fn fewest_probes() -> u32 {
-    3
-}
-
 impl SearchConfig {
     /// The default: stages of 10 to 60 s, about 7 minutes.
     #[must_use]
@@ -68,7 +61,6 @@ impl SearchConfig {
             long_s: 60,
             settle_s: 3,
             probes: 4,
-            fewest_probes: fewest_probes(),
             tolerance: 0.07,
             drop: 0.15,
             max_error_share: 0.01,
@@ -83,7 +75,7 @@ impl SearchConfig {
     /// Shorter stages near the knee: about 5½ minutes, with more spread.
     #[must_use]
     pub fn quick() -> Self {
-        Self { normal_s: 20, long_s: 40, fewest_probes: 2, ..Self::standard() }
+        Self { normal_s: 20, long_s: 40, ..Self::standard() }
     }
 
     /// With stages near the knee that cover a publish of `seconds`, so that none is measured without one.

@@ -211,7 +211,7 @@ impl Search {
         }
         let settled = |now: f64| {
             let moved = self.sweep.probed.map_or(f64::INFINITY, |old| (now / old).ln().abs());
-            self.sweep.probes >= self.config.fewest_probes && moved < self.config.tolerance
+            self.sweep.probes >= 2 && moved < self.config.tolerance
         };
         match self.estimate() {
             Some(now) if self.is_conclusive(&now) && self.sweep.probes < self.config.probes && !settled(now.vus) => {
