@@ -17,11 +17,11 @@ pub(super) struct Status {
     pub(super) word: &'static str,
 }
 
-const GOOD: (&str, &str) = ("good", "✓");
-const BAD: (&str, &str) = ("bad", "✗");
-const OPEN: (&str, &str) = ("open", "?");
+pub(super) const GOOD: (&str, &str) = ("good", "✓");
+pub(super) const BAD: (&str, &str) = ("bad", "✗");
+pub(super) const OPEN: (&str, &str) = ("open", "?");
 
-fn status((class, sign): (&'static str, &'static str), word: &'static str) -> Status {
+pub(super) fn status((class, sign): (&'static str, &'static str), word: &'static str) -> Status {
     Status { class, sign, word }
 }
 
