@@ -29,6 +29,7 @@ use super::archive::{Archive, Recorded};
 use super::course::{Course, Publishes};
 use super::{foreign, text};
 use crate::baseline::Baseline;
+use crate::steady::SteadyState;
 use crate::summary::{Figures, Summary};
 pub use capacity::page as capacity;
 pub use compare::page as compare;
@@ -49,6 +50,7 @@ pub(super) struct Run<'r> {
     course: &'r Course,
     publishes: &'r Publishes,
     baselines: &'r [Baseline],
+    steady: SteadyState,
 }
 
 impl<'r> Run<'r> {
@@ -61,6 +63,7 @@ impl<'r> Run<'r> {
             course: &recorded.course,
             publishes: &recorded.publishes,
             baselines,
+            steady: SteadyState::of(&recorded.summary),
         }
     }
 
@@ -166,7 +169,7 @@ fn section(at: usize, recorded: &Recorded, baselines: &[Baseline]) -> Markup {
         Some(search) => verdict::ramp(run.summary, search),
         None => verdict::load(run.summary, run.figures) + ".",
     };
-    let insights = verdict::insights(&run);
+    let (remarks, steady) = (verdict::remarks(&run), verdict::steady(&run));
     let (id, what) = (run.id("title"), text::what(&run.summary.plan.target));
     let then = if at == 0 { "" } else { "Then: " };
     let title = format!("{then}{}", title(run.summary));
@@ -177,9 +180,13 @@ fn section(at: usize, recorded: &Recorded, baselines: &[Baseline]) -> Markup {
             (head.render())
             h2.unseen { "Figures" }
             (card::tiles(&run))
-            @if !insights.is_empty() {
+            @if !remarks.is_empty() {
                 h2 { "What stands out" }
-                ul.insights { @for insight in insights { li { (foreign::line(&insight, 400)) } } }
+                ul.insights { @for remark in remarks { li { (remark.render()) } } }
+            }
+            @if !steady.is_empty() {
+                h2 { "Steady state" }
+                ul.insights { @for line in steady { li { (foreign::line(&line, 400)) } } }
             }
             h2 { "Plots" }
             div.figures { @for figure in plots(&run) { (figure.render()) } }

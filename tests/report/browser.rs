@@ -45,6 +45,13 @@ fn expect_keyboard(told: &Value, first: &str) {
     let keyboard = &told["keyboard"];
     assert!(keyboard["focused"] == true && keyboard["shown"] == true && keyboard["hidden"] == true, "{keyboard}");
     assert!(keyboard["said"].as_str().unwrap().starts_with(first), "{keyboard}");
+    let zoom = &told["zoom"];
+    let share = |name: &str| zoom[name].as_f64().unwrap() / zoom["whole"].as_f64().unwrap();
+    let close = |name: &str, expected: f64| assert!((share(name) - expected).abs() < 0.01, "{name}: {zoom}");
+    close("once", 0.5);
+    close("twice", 0.25);
+    close("dragged", 0.25);
+    assert_eq!(zoom["back"], true, "{zoom}");
 }
 
 /// Every figure that the page says is in the document, is there.
@@ -62,6 +69,18 @@ fn expect_figures(told: &Value, document: &Value) {
     }
 }
 
+/// What the rules saw is on the page, each with its advice.
+fn expect_insights(told: &Value, document: &Value) {
+    let text = told["text"].as_str().unwrap();
+    let insights = document["insights"].as_array().unwrap();
+    for insight in insights {
+        for part in ["id", "finding", "advice"] {
+            let said = insight[part].as_str().unwrap();
+            assert!(text.contains(said), "{said:?} is not in\n{text}");
+        }
+    }
+}
+
 #[test]
 fn pages_of_a_load_test_and_of_a_ramp_in_a_browser() {
     let place = tempfile::tempdir().unwrap();
@@ -74,6 +93,7 @@ fn pages_of_a_load_test_and_of_a_ramp_in_a_browser() {
         expect_figures(told, json);
         let sheets = told["sheets"].as_u64().unwrap();
         assert!((1..=MOST_SHEETS).contains(&sheets), "{sheets} sheets");
+        expect_insights(told, json);
     }
     expect_keyboard(&told[0], "from, min:s: 0:01, ");
     expect_keyboard(&told[1], "VUs: 2, ");

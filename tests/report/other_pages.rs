@@ -129,13 +129,3 @@ fn a_run_that_is_not_valid_is_said_to_be_before_anything_else() {
             || page.contains("</span>not valid</span> B is NOT VALID (Little's law")
     );
 }
-
-#[test]
-#[ignore = "to look at"]
-fn to_look_at() {
-    let place = Path::new("/tmp/pages-look");
-    for (name, of) in [("c", compared as fn(&Path) -> Made), ("g", gated), ("h", developed), ("s", sized)] {
-        std::fs::create_dir_all(place.join(name)).unwrap();
-        of(&place.join(name));
-    }
-}

@@ -316,7 +316,9 @@ fn cost(answer: &Answer) -> Option<Figure> {
     let x = Scale::linear(0.0, of(|c| c.per_hour), area.left, area.right);
     let y = Scale::linear(0.0, of(|c| f64::from(c.users)), area.bottom, area.top);
     let asked = answer.headroom.as_ref().map(|asked| f64::from(asked.demand.users)).filter(|n| y.has(*n));
-    let best: Vec<_> = answer.choices.iter().filter(|c| c.pareto).collect();
+    let mut best: Vec<_> = answer.choices.iter().filter(|c| c.pareto).collect();
+    // Two choices of one place have one name.
+    best.dedup_by(|b, a| (x.at(a.per_hour) - x.at(b.per_hour)).abs() < 4.0);
     let body = html! {
         (y_axis(area, &y, "users to plan with", 5))
         (x_axis(area, &x, &plain_ticks(&x, 6), &format!("{} per hour", foreign::line(currency, 12))))
