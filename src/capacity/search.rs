@@ -3,7 +3,7 @@
 //! A state machine over one-second bins: it is told what happened in each second and answers with the VUs to set.
 //!
 //! 1. Warm-up at a few VUs until throughput no longer rises.
-//! 2. Sweep: the VUs double from 1, with stages that end as early as they can, until two doublings in a row gain
+//! 2. Sweep: the VUs double (at first quadruple) from 1, with stages that end as early as they can, until two doublings in a row gain
 //!    nothing, throughput drops, errors begin, the generator is the limit or `max_vus` is reached.
 //! 3. Fit of the knee model, then probes: further stages at the estimate, until it stays where it is.
 //!
@@ -14,12 +14,8 @@
 //! accident; a last step to `max_vus` of less than ×1.5 is no doubling and cannot count as flat. And kappa has to earn
 //! its place (see [`super::knee::estimate`]).
 //!
-//! Measured by `cargo bench --bench search` on random systems of seed 9200, which nothing was tuned on, 40 systems
-//! and 3 runs each, as median / 90th percentile of the error of N_sat, share within 25 %, error of the plateau, and
-//! seconds: knee curves 2.8 / 10.8 %, 100 %, 0.0 ± 0.6 %, 435 s (quick: 2.9 / 11.1 %, 99 %, 345 s); networks of queues with
-//! pauses, wandering speed, a publisher and cold starts 7.5 / 37.6 %, 78 %, +0.2 ± 1.1 %, 455 s, where 95 % of the runs
-//! lose less than 3.4 % of throughput at the VUs found. The worst have a speed that wanders by 4 % over 10 to 40 s: a
-//! minute does not average that out, and the interval of N_sat, which holds the truth in 96 %, says so.
+//! A sweep quadruples while throughput grows in proportion to few VUs. How good it is, and on which systems it is not, is
+//! measured by `cargo bench --bench search` and written down in `benches/STATISTICS.md`.
 
 mod config;
 mod ladder;

@@ -8,10 +8,10 @@ use crate::stats::random::Random;
 /// 90 % intervals of an estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Intervals {
-    /// Of N_sat, VUs, widened by 10 % each side: as drawn a bootstrap was seen to cover 73 % of truths; widened, ours
-    /// covers 95 to 100 % (`cargo bench --bench search`).
+    /// Of N_sat, VUs, widened by 6 % each side: as drawn a bootstrap was seen to cover 73 % of truths; widened, ours covers
+    /// 88 to 92 % (`cargo bench --bench search`).
     pub vus: Interval,
-    /// Of the plateau, requests per second.
+    /// Of the plateau, requests per second, widened by 0.4 % each side: what the model adds.
     pub plateau_per_s: Interval,
 }
 
