@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConnectionArgs, ContentArgs, ServerArgs, TargetArgs};
+use super::{ConnectionArgs, ContentArgs, RailsArgs, ServerArgs, TargetArgs};
 use crate::units::{duration, loopback};
 
 /// Who speaks HTTP/1.1.
@@ -79,7 +79,7 @@ pub struct OutputArgs {
 }
 
 /// What `ramp` and `load` have in common.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct RunArgs {
     /// The server.
     #[command(flatten)]
@@ -93,6 +93,9 @@ pub struct RunArgs {
     /// How the load is made.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// How much harm it may do.
+    #[command(flatten)]
+    pub rails: RailsArgs,
     /// Control while it is on.
     #[command(flatten)]
     pub live: LiveArgs,
