@@ -45,10 +45,10 @@ pub(super) fn whole_seconds(duration: Duration, what: &str) -> Result<Duration, 
 
 pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     match &args.resume {
-        None => measure(args, None).await,
+        None => Box::pin(measure(args, None)).await,
         Some(directory) => {
             let before = Before::read(directory)?;
-            measure(&before.arguments(args)?, Some(before)).await
+            Box::pin(measure(&before.arguments(args)?, Some(before))).await
         }
     }
 }

@@ -85,7 +85,7 @@ through! {
     another_protocol_is_the_servers: Garbage, "protocol", "server";
     bytes_that_are_no_text_are_an_unexpected_body: NotText, "body", "server";
     a_bomb_is_an_unexpected_body_in_bounded_memory: Bomb, "body", "server";
-    a_redirect_to_itself_is_not_followed: Circle, "status_302", "server";
+    a_redirect_to_itself_is_not_followed: Circle, "body", "server";
     errors_of_the_server_pass: Broken, "status_503", "server";
     another_application_in_its_place_is_noticed: Replaced, "body", "server";
     a_server_that_goes_and_comes_back_is_met_again: Gone, "refused", "network";

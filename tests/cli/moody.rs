@@ -68,21 +68,24 @@ impl Moody {
     pub(crate) async fn start(mood: Mood, until: Duration) -> Moody {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        if mood == Mood::Bomb {
+            // Now, because it takes a while.
+            let _ = bomb();
+        }
         let bad = Arc::<AtomicU64>::default();
         let counted = bad.clone();
         tokio::spawn(async move {
-            let mut listener = Some(listener);
+            let mut listener = listener;
             let mut began = None;
             loop {
-                let Some(open) = &listener else { return };
                 let now = began.map_or(Duration::ZERO, |began: Instant| began.elapsed());
                 if mood == Mood::Gone && (Duration::from_secs(2)..until).contains(&now) {
-                    listener = None;
+                    drop(listener);
                     tokio::time::sleep(until - now).await;
-                    listener = Some(again(address).await);
+                    listener = again(address).await;
                     continue;
                 }
-                let next = tokio::time::timeout(Duration::from_millis(50), open.accept()).await;
+                let next = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
                 if let Ok(Ok((stream, _))) = next {
                     let began = *began.get_or_insert_with(Instant::now);
                     tokio::spawn(serve(stream, mood, (began, until), counted.clone()));
@@ -143,7 +146,7 @@ async fn misbehave(stream: &mut TcpStream, mood: Mood) -> bool {
         Mood::HalfOpen => return std::future::pending().await,
         Mood::SlowHead => (b"HTTP/1.1 200 OK\r\nx: ".to_vec(), Some((b"y", 20))),
         Mood::SlowBody => (head("content-length: 1000000\r\n"), Some((b"y", 20))),
-        Mood::Endless => (head("transfer-encoding: chunked\r\n"), Some((&[b'1', b'\r', b'\n', b'y', b'\r', b'\n'], 0))),
+        Mood::Endless => (head("transfer-encoding: chunked\r\n"), Some((b"1\r\ny\r\n", 0))),
         Mood::Promise => (head("content-length: 1000\r\n"), None),
         Mood::TwoLengths => (head("content-length: 10\r\ncontent-length: 11\r\n"), None),
         Mood::Chunks => ([head("transfer-encoding: chunked\r\n"), b"zz\r\nhello\r\n".to_vec()].concat(), None),
