@@ -24,16 +24,16 @@ pub use connection::ConnectionArgs;
 pub use control::{ControlAction, ControlArgs};
 pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutputArgs, RunArgs};
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
-pub use invocation::{flags, parse};
+pub use invocation::{flags, parse, reparse, typed_key};
 pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
 pub use sandbox::{SandboxArgs, SandboxLog};
 pub use selftest::SelftestArgs;
-pub use server::{ContentArgs, FetchAuth, ServerArgs, TargetArgs};
+pub use server::{ContentArgs, FetchAuth, RailsArgs, ServerArgs, TargetArgs};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
 /// reference architectures.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(
     name = "connect-bench",
     version,
@@ -55,7 +55,7 @@ pub struct Cli {
 }
 
 /// The subcommands, one file each in `command/`.
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub enum Command {
     /// Find the VUs that saturate the server.
     Ramp(RampArgs),
@@ -94,7 +94,7 @@ pub enum Command {
 }
 
 /// Arguments of `connect-bench ramp`.
-#[derive(Debug, Args)]
+#[derive(Args)]
 #[command(
     after_help = "Examples:\n  connect-bench ramp --sandbox=small\n  connect-bench ramp -s https://connect.example.com \
                         --then-load 30m\n  connect-bench ramp --url http://127.0.0.1:8080/ --max-vus 400 --json"
@@ -140,7 +140,7 @@ pub enum RampMethod {
 }
 
 /// Arguments of `connect-bench load`.
-#[derive(Debug, Args)]
+#[derive(Args)]
 #[command(
     after_help = "Examples:\n  connect-bench load --duration 30m               the VUs that the last ramp found here\n  \
                         connect-bench load -u 250 -d 30m --baseline aws-single-server-robust\n  \
@@ -159,6 +159,10 @@ pub struct LoadArgs {
     /// Take the VUs from this run directory of a ramp.
     #[arg(long, value_name = "RUN", conflicts_with = "vus")]
     pub from: Option<PathBuf>,
+    /// Go on with this run directory of a load test that was broken off, with its flags; the time in between is a gap that
+    /// counts for nothing.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["vus", "duration", "warmup", "from"])]
+    pub resume: Option<PathBuf>,
     /// Compare with this documented baseline only. May be repeated.
     #[arg(long, value_name = "ID")]
     pub baseline: Vec<String>,
@@ -174,7 +178,7 @@ pub struct LoadArgs {
 }
 
 /// Arguments of `connect-bench run`.
-#[derive(Debug, Args)]
+#[derive(Args)]
 #[command(
     after_help = "Example file:\n  [scenarios.fetch]\n  executor = \"constant-vus\"\n  exec = \"fetch\"\n  vus = 20\n  \
                         duration = \"30s\"\n\n  [scenarios.publish]\n  executor = \"constant-vus\"\n  exec = \"publish\"\n  \
@@ -221,7 +225,7 @@ pub struct CheckArgs {
 }
 
 /// Arguments of `connect-bench cleanup`.
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub struct CleanupArgs {
     /// The server.
     #[command(flatten)]

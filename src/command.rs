@@ -17,12 +17,16 @@ mod compare;
 mod connection;
 mod control;
 mod drive;
+mod dry;
 mod evidence;
 mod export;
 mod failure;
 mod gate;
+mod hide;
 mod history;
+mod hosts;
 mod keys;
+mod leftovers;
 mod live;
 mod load;
 mod output;
@@ -30,10 +34,12 @@ mod pages;
 mod parts;
 mod plain;
 mod programs;
+mod rails;
 mod ramp;
 mod references;
 mod relative;
 mod report;
+mod resume;
 mod retry;
 mod run;
 mod run_file;
@@ -47,6 +53,7 @@ mod validate;
 mod view;
 
 use failure::Failure;
+pub use hide::hide_key;
 
 /// Runs the subcommand that was typed.
 #[must_use]
@@ -54,6 +61,7 @@ pub fn dispatch(cli: Cli) -> Exit {
     if !matches!(cli.command, Command::Sandbox(_)) {
         log_to_stderr(cli.verbose);
     }
+    leftovers::tell(&cli.command);
     let ended = match cli.command {
         Command::Ramp(args) => in_runtime(ramp::run(&args)),
         Command::Load(args) => in_runtime(load::run(&args)),

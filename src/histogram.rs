@@ -263,6 +263,8 @@ impl Packed {
 const MOST_BYTES: u64 = 1 << 20;
 /// Most values of one: a thousand of them can be added up.
 const MOST_VALUES: u64 = 1 << 53;
+/// The greatest sum, ns: that of as many values of an hour.
+const MOST_NS: u128 = 1 << 95;
 
 /// Reads the V2 deflate encoding, of which nothing is believed: a header of a few bytes may promise gigabytes.
 fn unpack_histogram(bytes: &[u8]) -> Result<Histogram<u64>, String> {
@@ -341,7 +343,10 @@ impl<'de> Deserialize<'de> for Latency {
                 wire.n
             )));
         }
-        let sum_ns = wire.sum_ns.parse().map_err(D::Error::custom)?;
+        let sum_ns: u128 = wire.sum_ns.parse().map_err(D::Error::custom)?;
+        if sum_ns > MOST_NS || wire.clamped > MOST_VALUES {
+            return Err(D::Error::custom("sums beyond what can be"));
+        }
         Ok(Latency::of(&histogram, sum_ns, wire.clamped))
     }
 }

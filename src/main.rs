@@ -5,5 +5,6 @@ use connect_bench::command;
 use connect_bench::exit::Exit;
 
 fn main() -> Exit {
+    command::hide_key();
     command::dispatch(parse())
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::Environment;
 use crate::plan::{self, Plan};
 use crate::summary::{Builder, ControlEvent, RunState, SCHEMA, Summary};
-use crate::window::Second;
+use crate::window::{Second, Window};
 
 /// A directory that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +225,9 @@ pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
     if summary.exists() {
         let summary: Summary = read_json(&summary)?;
         known(&path.join("summary.json"), summary.schema, SCHEMA)?;
+        if ![&summary.whole, &summary.steady].into_iter().all(Window::plausible) {
+            return Err(content(&path.join("summary.json"), &"its counts do not add up, or are beyond what can be"));
+        }
         return Ok(summary);
     }
     let PlanFile { plan, environment, .. } = read_plan(path)?;
@@ -288,8 +291,12 @@ pub fn seconds(path: &Path) -> Result<impl Iterator<Item = Result<Second, RunDir
             Ok(line) => line,
             Err(e) => return Some(Err(fault(&path, "read")(e))),
         };
-        match serde_json::from_slice(&line) {
-            Ok(second) => Some(Ok(second)),
+        match serde_json::from_slice::<Second>(&line) {
+            Ok(second) if second.plausible() => Some(Ok(second)),
+            Ok(_) => {
+                let what = "its counts do not add up, or are beyond what can be";
+                Some(Err(content(&path, &format!("line {}: {what}", number + 1))))
+            }
             Err(_) if lines.peek().is_none() => None,
             Err(e) => Some(Err(content(&path, &format!("line {}: {e}", number + 1)))),
         }

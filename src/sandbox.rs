@@ -5,7 +5,7 @@
 //! event loop, so that the time of an answer is the model's and not the scheduler's.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -50,6 +50,16 @@ use bundles::BundleDir;
 use cluster::Cluster;
 use node::Shared;
 use store::Store;
+
+/// Unpacks an uploaded bundle into a directory that is made anew, as a deploy does; returns its manifest. Blocks.
+///
+/// # Errors
+/// What is wrong with the bundle: nothing is written then.
+pub fn unpack_bundle(archive: &Path, into: &Path) -> Result<Value, String> {
+    let manifest = bundles::manifest_of(archive).map_err(|fault| fault.to_string())?;
+    bundles::unpack(archive, into).map_err(|fault| fault.to_string())?;
+    Ok(manifest)
+}
 
 /// Name of the administrator whose key the sandbox prints.
 const ADMIN: &str = "admin";

@@ -31,9 +31,73 @@ impl ApiKey {
     }
 }
 
+/// What somebody gave as a key, or as the place where it is to be read; not looked at yet. Neither `Debug` nor `Display`.
+#[derive(Clone)]
+pub struct KeyText(String);
+
+/// Where a key is to be found.
+pub enum KeySource<'t> {
+    /// It was given itself.
+    Given(&'t str),
+    /// The first line of stdin.
+    Stdin,
+    /// An open file of this process, by its number.
+    Descriptor(u32),
+}
+
+impl From<String> for KeyText {
+    fn from(text: String) -> KeyText {
+        KeyText(text)
+    }
+}
+
+impl KeyText {
+    /// Where the key is: `-` is stdin, `fd:N` an open file, all else the key itself.
+    #[must_use]
+    pub fn source(&self) -> KeySource<'_> {
+        match self.0.strip_prefix("fd:").and_then(|number| number.parse().ok()) {
+            Some(number) => KeySource::Descriptor(number),
+            None if self.0 == "-" => KeySource::Stdin,
+            None => KeySource::Given(&self.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Does not compile where one of these types has the trait: the call would have two meanings.
+    macro_rules! has_not {
+        ($kind:ty: $($name:path),+) => {$({
+            trait Meaning<A> {
+                fn only() {}
+            }
+            impl<T: ?Sized> Meaning<()> for T {}
+            struct Other;
+            impl<T: ?Sized + $name> Meaning<Other> for T {}
+            <$kind as Meaning<_>>::only();
+        })+};
+    }
+
+    #[test]
+    fn nothing_that_holds_a_key_can_be_printed_or_serialised() {
+        has_not!(ApiKey: std::fmt::Debug, std::fmt::Display, serde::Serialize);
+        has_not!(KeyText: std::fmt::Debug, std::fmt::Display, serde::Serialize);
+        has_not!(crate::posit_connect::ClientConfig: std::fmt::Debug, std::fmt::Display, serde::Serialize);
+        has_not!(crate::cli::ServerArgs: std::fmt::Debug, std::fmt::Display, serde::Serialize);
+        has_not!(crate::cli::Cli: std::fmt::Debug, std::fmt::Display, serde::Serialize);
+    }
+
+    #[test]
+    fn a_key_is_given_or_read_from_somewhere() {
+        let source = |text: &str| match KeyText::from(text.to_owned()).source() {
+            KeySource::Given(key) => format!("given {key}"),
+            KeySource::Stdin => "stdin".to_owned(),
+            KeySource::Descriptor(number) => format!("file {number}"),
+        };
+        assert_eq!(["abc", "-", "fd:7", "fd:x"].map(source), ["given abc", "stdin", "file 7", "given fd:x"]);
+    }
 
     #[test]
     fn a_key_leaves_only_as_a_sensitive_header() {

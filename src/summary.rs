@@ -24,6 +24,7 @@ use crate::capacity::search::{SearchResult, Step};
 use crate::generator::Health;
 use crate::histogram::{Latency, Packed};
 use crate::host::Environment;
+use crate::incident::{Incident, Incidents};
 use crate::plan::Plan;
 use crate::threshold::{Judge, Limit, Verdict};
 use crate::window::{Part, Second, Window};
@@ -152,6 +153,9 @@ pub struct Summary {
     pub gaps_ns: u64,
     /// Of a searched run.
     pub search: Option<Search>,
+    /// What went wrong, from when to when, and whether it recovered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<Incident>,
     /// Names of what we made and could not remove.
     pub left_behind: Vec<String>,
 }
@@ -178,6 +182,8 @@ pub struct Builder {
     health: Health,
     judge: Judge,
     control: Vec<ControlEvent>,
+    /// Those that are still on, and those that are over.
+    incidents: (Incidents, Vec<Incident>),
     paused_ns: u64,
     /// Time of pauses between measured seconds, and since the last one of them.
     gaps_ns: (u64, u64),
@@ -200,6 +206,7 @@ impl Builder {
             open: (0, Batch::default()),
             health: Health::default(),
             control: Vec::new(),
+            incidents: <(Incidents, Vec<Incident>)>::default(),
             paused_ns: 0,
             gaps_ns: (0, 0),
         }
@@ -209,6 +216,8 @@ impl Builder {
     pub fn add(&mut self, second: &Second) {
         self.whole.merge(&second.window);
         self.judge.add(second);
+        let over = self.incidents.0.second(second);
+        self.incidents.1.extend(over);
         if second.part == Part::Paused {
             let paused_ns = second.window.span_ns.map_or(0, |(from, to)| to.saturating_sub(from));
             self.paused_ns += paused_ns;
@@ -255,6 +264,12 @@ impl Builder {
         self.judge.tainted()
     }
 
+    /// What went wrong and is over, in the order of its end.
+    #[must_use]
+    pub fn incidents(&self) -> &[Incident] {
+        &self.incidents.1
+    }
+
     /// Seconds measured so far.
     #[must_use]
     pub fn steady_seconds(&self) -> u64 {
@@ -287,6 +302,9 @@ impl Builder {
     #[must_use]
     pub fn finish(mut self, state: RunState) -> Summary {
         self.close_part();
+        let open = self.incidents.0.finish();
+        self.incidents.1.extend(open);
+        self.incidents.1.sort_by_key(|incident| (incident.from_s, incident.trouble));
         assert!(self.whole.balanced(), "the run's counts do not add up");
         Summary {
             schema: SCHEMA,
@@ -305,6 +323,7 @@ impl Builder {
             paused_ns: self.paused_ns,
             gaps_ns: self.gaps_ns.0,
             search: None,
+            incidents: self.incidents.1,
             left_behind: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 //! Windows merge in any order: over workers, over seconds, over generators. Knows no clock and no runtime.
 
 mod counts;
+mod plausible;
 mod sockets;
 
 use std::collections::BTreeMap;

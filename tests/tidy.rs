@@ -37,7 +37,7 @@ impl fmt::Display for Violation {
 /// Documents and the most lines that they may have: what is longer is not read.
 const DOCUMENTS: [(&str, usize); 3] = [("README.md", 320), ("ARCHITECTURE.md", 150), ("CHANGELOG.md", 500)];
 /// What the project consists of. Runs and results of a user beside it are none of our business.
-const PLACES: [&str; 15] = [
+const PLACES: [&str; 19] = [
     ".ci",
     ".gitignore",
     "ARCHITECTURE.md",
@@ -45,9 +45,13 @@ const PLACES: [&str; 15] = [
     "Cargo.toml",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "benches",
     "clippy.toml",
+    "deny.toml",
+    "docs",
     "fixtures",
+    "fuzz/targets.rs",
     "rustfmt.toml",
     "scenarios",
     "schemas",
@@ -195,6 +199,38 @@ fn documents_name_no_flag_that_there_is_not() {
             .filter(|name| !known.contains(name) && !others.contains(&name.as_str()))
             .collect();
         assert!(unknown.is_empty(), "{path} names flags that there are not: {unknown:?}");
+    }
+}
+
+/// What stands in backticks in the last cell of the rows of a table, and what stands there that looks like a test.
+fn named_tests(text: &str) -> BTreeSet<String> {
+    let is_test =
+        |name: &str| name.len() > 20 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| is_test(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_test_and_every_case_that_the_reliability_page_names_is_there() {
+    let sources: String = files(root(), &["src", "tests"], &[".rs"]).into_iter().map(|(_, text)| text).collect();
+    let (page, security) = (read("docs/reliability.md"), read("SECURITY.md"));
+    let names: BTreeSet<String> = named_tests(&page).into_iter().chain(named_tests(&security)).collect();
+    assert!(names.len() >= 60, "only {}", names.len());
+    let missing: Vec<&String> = names
+        .iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")) && !sources.contains(&format!("    {name}: ")))
+        .collect();
+    assert!(missing.is_empty(), "there are no such tests: {missing:?}");
+    // Rows are numbered, and those of the codec name a case.
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && line[2..].starts_with(|c: char| c.is_ascii_digit()))
+        .collect();
+    assert!(rows.len() >= 60, "{} faults", rows.len());
+    for (at, row) in rows.iter().enumerate() {
+        assert!(row.starts_with(&format!("| {} |", at + 1)), "{row}");
+        let last = row.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default().trim_matches('`');
+        assert!(sources.contains(last), "no test or case {last:?}: {row}");
     }
 }
 

@@ -33,7 +33,7 @@ pub struct DemandArgs {
 }
 
 /// Arguments of `connect-bench capacity`.
-#[derive(Debug, Args)]
+#[derive(Args)]
 #[command(after_help = "Examples:\n  connect-bench capacity --users 3000 --think 10s --growth 5%/month\n  \
                         connect-bench capacity runs/20261121T120000Z-ramp-ab12 --target 'p(95)<500ms' --tier db=35%\n  \
                         connect-bench capacity --users 3000 --prices prices.toml\n  \

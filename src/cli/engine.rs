@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{ConnectionArgs, ContentArgs, ServerArgs, TargetArgs};
+use super::{ConnectionArgs, ContentArgs, RailsArgs, ServerArgs, TargetArgs};
 use crate::units::{duration, loopback};
 
 /// Who speaks HTTP/1.1.
@@ -80,7 +80,7 @@ pub struct OutputArgs {
 }
 
 /// What `ramp` and `load` have in common.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct RunArgs {
     /// The server.
     #[command(flatten)]
@@ -94,6 +94,9 @@ pub struct RunArgs {
     /// How the load is made.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// How much harm it may do.
+    #[command(flatten)]
+    pub rails: RailsArgs,
     /// Control while it is on.
     #[command(flatten)]
     pub live: LiveArgs,

@@ -20,7 +20,9 @@ pub fn parse() -> Cli {
 }
 
 fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    one_key(&mut command, &matches)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     let typed = typed(&matches);
     match &mut cli.command {
@@ -30,6 +32,58 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
         _ => {}
     }
     Ok(cli)
+}
+
+/// Parses a command line that was written down.
+///
+/// # Errors
+/// What is wrong with it, as for one that was typed.
+pub fn reparse(arguments: impl IntoIterator<Item = String>) -> Result<Cli, String> {
+    read(arguments.into_iter().map(OsString::from)).map_err(|fault| fault.to_string())
+}
+
+/// A key by flag and another by file: nobody can mean both. The environment's gives way to either.
+fn one_key(command: &mut clap::Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((_, matches)) = matches.subcommand() else { return Ok(()) };
+    let typed = |id| matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine);
+    if typed("api_key") && typed("api_key_file") {
+        let what = "the argument '--api-key' cannot be used with '--api-key-file'";
+        return Err(command.error(clap::error::ErrorKind::ArgumentConflict, what));
+    }
+    Ok(())
+}
+
+/// Where a key stands among the arguments: which one it is, and at which of its bytes the key begins.
+#[must_use]
+pub fn typed_key(arguments: &[OsString]) -> Option<(usize, usize)> {
+    let cli = Cli::command();
+    let takes = |letter: char| {
+        let all = cli.get_subcommands().flat_map(clap::Command::get_arguments);
+        let mut of_letter = all.filter(|argument| argument.get_short() == Some(letter));
+        of_letter.any(|argument| argument.get_action().takes_values())
+    };
+    for (at, argument) in arguments.iter().enumerate().skip(1) {
+        let Some(text) = argument.to_str() else { continue };
+        if text == "--" {
+            break;
+        }
+        if text == "--api-key" {
+            return (at + 1 < arguments.len()).then_some((at + 1, 0));
+        }
+        if text.starts_with("--api-key=") {
+            return Some((at, "--api-key=".len()));
+        }
+        let Some(letters) = text.strip_prefix('-').filter(|rest| !rest.starts_with('-')) else { continue };
+        // Letters in one argument: the first that takes a value has the rest.
+        let Some((begin, letter)) = letters.char_indices().find(|(_, letter)| takes(*letter)) else { continue };
+        if letter != 'k' {
+            continue;
+        }
+        let value = begin + 2 + usize::from(letters[begin + 1..].starts_with('='));
+        let here = value < text.len();
+        return if here { Some((at, value)) } else { (at + 1 < arguments.len()).then_some((at + 1, 0)) };
+    }
+    None
 }
 
 /// The long flags of a subcommand.
@@ -125,6 +179,37 @@ mod tests {
             "--proxy=me:s3c/ret@proxy:3128".replace("me:s3c/ret@", "")
         );
         assert_eq!(without_user("http://127.0.0.1:8080/a@b"), "http://127.0.0.1:8080/a@b");
+    }
+
+    #[test]
+    fn a_typed_key_is_found_wherever_it_may_stand() {
+        let found = |line: &[&str]| {
+            let arguments: Vec<OsString> = ["connect-bench"].iter().chain(line).map(OsString::from).collect();
+            typed_key(&arguments).map(|(at, byte)| arguments[at].to_str().unwrap()[byte..].to_owned())
+        };
+        let lines: [&[&str]; 7] = [
+            &["load", "-k", "s3cret"],
+            &["load", "-ks3cret"],
+            &["load", "-k=s3cret"],
+            &["load", "-qks3cret"],
+            &["load", "-qvk", "s3cret"],
+            &["load", "--api-key", "s3cret", "-u", "4"],
+            &["cleanup", "--api-key=s3cret"],
+        ];
+        for line in lines {
+            assert_eq!(found(line).as_deref(), Some("s3cret"), "{line:?}");
+            assert!(read(["connect-bench"].iter().chain(line).map(OsString::from)).is_ok(), "{line:?}");
+        }
+        for line in [&["load", "-u", "4"][..], &["load", "-nk"], &["load", "-k"], &["run", "--", "-k", "x"]] {
+            assert_eq!(found(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_comes_in_one_way() {
+        let both = ["connect-bench", "load", "-k", "a", "--api-key-file", "b"].map(OsString::from);
+        let fault = read(both).err().unwrap();
+        assert_eq!(fault.kind(), clap::error::ErrorKind::ArgumentConflict);
     }
 
     #[test]

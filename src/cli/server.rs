@@ -4,18 +4,22 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// Which server, and as whom. Letters as in rsconnect-python.
-#[derive(Debug, Clone, Args)]
+use crate::rails::CapList;
+use crate::secret::KeyText;
+
+/// Which server, and as whom. Letters as in rsconnect-python. Has no `Debug`: it may hold a key.
+#[derive(Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub struct ServerArgs {
     /// URL of the Connect server.
     #[arg(short, long, env = "CONNECT_SERVER", value_name = "URL")]
     pub server: Option<String>,
-    /// API key of a publisher; `-` reads it from stdin. Prefer the environment: arguments show in the process list.
+    /// API key of a publisher; `-` reads it from stdin, `fd:N` from an open file. Prefer the environment or a file: this
+    /// program takes a key out of its own arguments, a shell's history and a record of what was started may keep it.
     #[arg(short = 'k', long, env = "CONNECT_API_KEY", hide_env_values = true, value_name = "KEY")]
-    pub api_key: Option<String>,
-    /// File that holds the API key.
-    #[arg(long, value_name = "FILE", conflicts_with = "api_key")]
+    pub api_key: Option<KeyText>,
+    /// File that holds the API key; goes before CONNECT_API_KEY.
+    #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// A server saved by `rsconnect add` (read only).
     #[arg(short, long, value_name = "NAME")]
@@ -32,6 +36,33 @@ pub struct ServerArgs {
     /// Put load on this host, which is not this machine, without asking. May be repeated.
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
+}
+
+impl ServerArgs {
+    /// Whether a host is allowed by its name.
+    #[must_use]
+    pub fn allows(&self, host: &str) -> bool {
+        self.allow_host.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+}
+
+/// How much harm a run may do.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Safety")]
+pub struct RailsArgs {
+    /// Say what would be done and how many requests that makes, and send nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The most that this run may do: vus=500,rate=2000,duration=1h,bytes=50GB,items=20. On a server that is not this
+    /// machine there are caps already, and this changes them. May be repeated.
+    #[arg(long, value_name = "LIST")]
+    pub cap: Vec<CapList>,
+    /// Go on although most answers are errors, the server refuses us, or its health check fails.
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Load this host although people seem to work on it. May be repeated.
+    #[arg(long, value_name = "HOST")]
+    pub allow_production: Vec<String>,
 }
 
 /// What is loaded instead of a Connect server of one's own.

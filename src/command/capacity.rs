@@ -46,7 +46,7 @@ pub(super) async fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
         let trial = trial(&answer, &server).ok_or_else(|| {
             Failure::invalid(anyhow::anyhow!("--validate: no user gets what the targets ask for; nothing to validate"))
         })?;
-        let (validation, invalid, ended) = validate::run(args, trial, length, &ramp.plan.target).await?;
+        let (validation, invalid, ended) = Box::pin(validate::run(args, trial, length, &ramp.plan.target)).await?;
         answer.validation = Some(validation);
         answer.notes.extend(invalid.iter().map(|why| format!("The validation is NOT VALID: {why}.")));
         exit = ended;

@@ -11,10 +11,12 @@ use url::Url;
 use super::connection::Connections;
 use super::failure::Failure;
 use super::live::Live;
+use super::rails::Health;
+use super::resume::{Before, Shift};
 use super::signals::Signals;
 use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
-use crate::control::Asked;
+use crate::control::{Ask, Asked};
 use crate::engine::run::{Delivery, Parts, Run};
 use crate::engine::worker::{Order, Programs};
 use crate::generator;
@@ -23,8 +25,9 @@ use crate::host::{Environment, Monitor};
 use crate::http::dial::NetDial;
 use crate::http::{ClientConfig, DialFault};
 use crate::plan::{Http1Engine, Plan};
+use crate::rails::{Action, Watch};
 use crate::rundir::{PlanFile, RunDir};
-use crate::summary::{self, Builder, Controlled, RunState, Summary};
+use crate::summary::{self, Builder, Controlled, Origin, RunState, Summary};
 use crate::window::{Part, Second};
 
 /// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
@@ -45,6 +48,8 @@ pub(super) struct Job {
     /// How connections are made, with what a plan must not hold.
     pub(super) connections: Connections,
     pub(super) search: Option<Search>,
+    /// The first part of a run that is gone on with.
+    pub(super) before: Option<Before>,
     /// The command line that it was asked for with.
     pub(super) invocation: Vec<String>,
 }
@@ -82,22 +87,38 @@ impl Log {
 }
 
 /// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
-pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
-    let Job { plan, environment, programs, tls, connections, search, invocation } = job;
-    let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
+pub(super) async fn drive(
+    job: Job,
+    log: &mut Log,
+    (view, signals): (&mut View, &mut Signals),
+    mut health: Option<&mut Health>,
+) -> Result<Summary, Failure> {
+    let Job { plan, mut environment, programs, tls, connections, search, before, invocation } = job;
+    let mut whole = (*plan).clone();
+    if let Some(before) = &before {
+        (whole, environment.started) = (before.whole(&plan), before.started());
+    }
+    let file = PlanFile { plan: whole.clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
     let mut run = start(&plan, programs, tls, &connections)?;
     let mut course = Course {
-        builder: Builder::new((*plan).clone(), environment),
+        builder: Builder::new(whole, environment),
+        shift: Shift::default(),
         monitor: Monitor::new(),
         steps_logged: 0,
         silence: Silence::default(),
+        watch: signals.rails.watch(),
+        incidents_logged: 0,
+        resume_at: None,
         state: RunState::Finished,
         search,
         live: std::mem::replace(&mut signals.live, Live::closed()),
         plan,
     };
+    if let Some(before) = before {
+        course.go_on(before, log, view)?;
+    }
     course.live.begin(&course.plan, view);
     loop {
         tokio::select! {
@@ -106,10 +127,17 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
                 Some(Delivery::Event(event)) => {
                     view.event(&event);
                     log.event(&event, view);
+                    if event["event"] == "publish"
+                        && let Some(action) = course.watch.published()
+                    {
+                        course.act(action, &run, log, view);
+                    }
                 }
                 Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
             },
             asked = course.live.next() => course.asked(asked, &run, log, view),
+            () = until(course.resume_at) => course.resume(&run, log, view),
+            why = sick(&mut health) => course.act(Action::Stop(why), &run, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
@@ -117,6 +145,20 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
     signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
+}
+
+async fn until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sick(health: &mut Option<&mut Health>) -> String {
+    match health {
+        Some(health) => health.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn start(
@@ -157,10 +199,15 @@ pub(super) fn address(url: &Url, connections: &Connections) -> Result<(String, u
 struct Course {
     plan: Arc<Plan>,
     builder: Builder,
+    shift: Shift,
     monitor: Monitor,
     search: Option<Search>,
     steps_logged: usize,
     silence: Silence,
+    watch: Watch,
+    incidents_logged: usize,
+    /// When a back-off is over.
+    resume_at: Option<tokio::time::Instant>,
     state: RunState,
     live: Live,
 }
@@ -204,9 +251,18 @@ impl Silence {
 impl Course {
     fn second(&mut self, mut second: Second, run: &Run, log: &mut Log, view: &mut View) {
         second.host = self.monitor.sample();
+        self.shift.apply(&mut second);
         let written = log.directory.append(&second);
         log.note(written, view);
         self.builder.add(&second);
+        for incident in &self.builder.incidents()[self.incidents_logged..] {
+            log.event(&serde_json::json!({"event": "incident", "incident": incident}), view);
+            view.say(&incident.describe());
+        }
+        self.incidents_logged = self.builder.incidents().len();
+        if let Some(action) = self.watch.second(&second) {
+            self.act(action, run, log, view);
+        }
         match &mut self.search {
             Some(search) => {
                 follow(search, &self.plan, &second, run);
@@ -228,6 +284,50 @@ impl Course {
         }
         self.live.second(&second, &self.builder);
         view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
+    }
+
+    /// Takes over what was measured before, and the gap.
+    fn go_on(&mut self, mut before: Before, log: &mut Log, view: &View) -> Result<(), Failure> {
+        let gap = before.gap(Environment::now().started);
+        for second in before.seconds()?.chain([gap.clone()]) {
+            let written = log.directory.append(&second);
+            log.note(written, view);
+            self.builder.add(&second);
+        }
+        self.shift = Shift::after(&gap);
+        let line = serde_json::json!({"event": "resumed", "second": gap.second, "gap_s": gap.window.seconds()});
+        log.event(&line, view);
+        view.say(&format!("going on after {} s and a gap of {:.0} s", gap.second, gap.window.seconds()));
+        Ok(())
+    }
+
+    /// A safety rail holds the run back, or ends it.
+    fn act(&mut self, action: Action, run: &Run, log: &mut Log, view: &mut View) {
+        match action {
+            Action::BackOff(wait) if self.search.is_none() => {
+                if self.resume_at.is_none() && self.state == RunState::Finished {
+                    view.warn(&format!("the server answers 429: no requests for {} s", wait.as_secs()));
+                    self.resume_at = Some(tokio::time::Instant::now() + wait);
+                    self.asked(Asked { asks: vec![Ask::Pause], from: Origin::Rail, reply: None }, run, log, view);
+                }
+            }
+            // A pause would spoil a stage, and the server has said how much is too much.
+            Action::BackOff(_) => self.abort("the server answers 429 (too many requests)".to_owned(), run),
+            Action::Stop(reason) => self.abort(reason, run),
+        }
+    }
+
+    fn abort(&mut self, reason: String, run: &Run) {
+        if self.state == RunState::Finished {
+            self.state = RunState::Aborted { reason };
+            run.order(Order::Stop);
+        }
+    }
+
+    /// A back-off is over.
+    fn resume(&mut self, run: &Run, log: &mut Log, view: &mut View) {
+        self.resume_at = None;
+        self.asked(Asked { asks: vec![Ask::Resume], from: Origin::Rail, reply: None }, run, log, view);
     }
 
     /// Somebody asks for something: in the terminal, or through the REST endpoint.

@@ -9,12 +9,14 @@ use anyhow::anyhow;
 use super::drive::Log;
 use super::failure::Failure;
 use super::live::Live;
+use super::rails::Rails;
+use super::resume::Before;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
 use super::view::View;
-use super::{connection, output, pages, relative, session};
+use super::{connection, dry, output, pages, relative, session};
 use crate::baseline::Baseline;
 use crate::capacity::search::Outcome;
 use crate::cli::{LoadArgs, OutputArgs};
@@ -42,6 +44,16 @@ pub(super) fn whole_seconds(duration: Duration, what: &str) -> Result<Duration, 
 }
 
 pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
+    match &args.resume {
+        None => Box::pin(measure(args, None)).await,
+        Some(directory) => {
+            let before = Before::read(directory)?;
+            Box::pin(measure(&before.arguments(args)?, Some(before))).await
+        }
+    }
+}
+
+async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failure> {
     let mut view = View::new(args.run.output.quiet);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
@@ -52,16 +64,23 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     relative::resolve(&mut thresholds, args.threshold_baseline.as_deref(), &args.run.output.runs_dir)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
+    if args.run.rails.dry_run {
+        let aim = target::aim_of_dry_run(&args.run)?;
+        let vus = vus(args, aim.as_ref())?;
+        return dry::run(&args.run, &Shape::constant(vus, duration, warm_up, &args.run.engine));
+    }
     let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     signals.live = live;
     let connections = connection::resolve(&choices, &mut aim, &view)?;
-    let vus = vus(args, &aim)?;
+    let vus = vus(args, Some(&aim))?;
     check_files(vus)?;
+    signals.rails = Rails::of(&aim, &args.run.rails)?;
+    let shape = Shape { thresholds, before, ..Shape::constant(vus, duration, warm_up, &args.run.engine) };
+    signals.rails.check(shape.executors(&args.run), shape.duration)?;
     let place = Place::new("load", &args.run.output);
     let mut log = Log::create(&place.directory)?;
-    let shape = Shape { thresholds, ..Shape::constant(vus, duration, warm_up, &args.run.engine) };
     let made = (&args.run.content, &args.run.engine, connections);
     let made = prepare(aim, made, (&place.id, &place.directory), (&view, &mut signals)).await;
     let mut session = made.inspect_err(|_| place.forget_if_empty())?;
@@ -121,7 +140,7 @@ pub(super) fn deliver(
 }
 
 /// The VUs: as asked for, or as the last ramp against the same target found.
-fn vus(args: &LoadArgs, aim: &Aim) -> Result<u32, Failure> {
+fn vus(args: &LoadArgs, aim: Option<&Aim>) -> Result<u32, Failure> {
     if let Some(vus) = args.vus {
         return Ok(vus);
     }
@@ -132,11 +151,13 @@ fn vus(args: &LoadArgs, aim: &Aim) -> Result<u32, Failure> {
         });
     }
     let same = |summary: &Summary| match aim {
-        Aim::Url { url, .. } => {
+        // A sandbox that a dry run does not start.
+        None => args.run.target.sandbox.is_some() && summary.plan.target.sandbox_profile == args.run.target.sandbox,
+        Some(Aim::Url { url, .. }) => {
             let (ours, theirs) = (url, &summary.plan.target.url);
             (ours.origin(), ours.path()) == (theirs.origin(), theirs.path())
         }
-        Aim::Connect(aim) => match &aim.profile {
+        Some(Aim::Connect(aim)) => match &aim.profile {
             // Every sandbox has a port of its own; the profile is what makes two of them the same.
             Some(profile) => summary.plan.target.sandbox_profile.as_ref() == Some(profile),
             None => summary.plan.target.url == *aim.config.server.url(),

@@ -7,11 +7,13 @@ use anyhow::anyhow;
 
 use super::connection;
 use super::drive::Log;
+use super::dry;
 use super::failure::Failure;
 use super::live::Live;
 use super::load::{conclude, warm_up, whole_seconds};
 use super::output;
 use super::pages;
+use super::rails::Rails;
 use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::{Session, prepare};
 use super::signals::Signals;
@@ -41,11 +43,17 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let config = config(args)?;
     let then_load = args.then_load.map(|length| whole_seconds(length, "--then-load")).transpose()?;
     check_files(args.max_vus)?;
+    let expected = expected(args, &config, then_load);
+    if args.run.rails.dry_run {
+        return dry::run(&args.run, &expected);
+    }
     let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     signals.live = live;
     let connections = connection::resolve(&choices, &mut aim, &view)?;
+    signals.rails = Rails::of(&aim, &args.run.rails)?;
+    signals.rails.check(expected.executors(&args.run), expected.duration)?;
     let place = Place::new("ramp", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let made = (&args.run.content, &args.run.engine, connections);
@@ -117,6 +125,13 @@ fn config(args: &RampArgs) -> Result<SearchConfig, Failure> {
     }
     let all: Result<Vec<Objective>, _> = args.slo.iter().map(|text| text.parse()).collect();
     Ok(config.keeping(all.map_err(|e| Failure::usage(format!("--slo: {e}")))?))
+}
+
+/// The shape as far as it is known before anything was published, and the load test that may follow.
+fn expected(args: &RampArgs, config: &SearchConfig, then_load: Option<Duration>) -> Shape {
+    let duration = Duration::from_secs(u64::from(config.deadline_s) + 60) + then_load.unwrap_or_default();
+    let executor = Executor::Searched { start_vus: 1, max_vus: args.max_vus };
+    Shape::reference("ramp", executor, duration, &args.run.engine)
 }
 
 fn shape(args: &RampArgs, mut config: SearchConfig, session: &Session) -> Shape {

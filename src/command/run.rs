@@ -10,11 +10,12 @@ use uuid::Uuid;
 use super::drive::{Job, Log, drive};
 use super::failure::Failure;
 use super::programs::{AGENT, Kitchen, PUBLISH_STEPS};
+use super::resume::Before;
 use super::session::Session;
 use super::signals::Signals;
 use super::view::View;
 use crate::capacity::search::Search;
-use crate::cli::{self, EngineArgs, OutputArgs};
+use crate::cli::{self, EngineArgs, OutputArgs, RunArgs};
 use crate::exit::Exit;
 use crate::host::{self, Environment};
 use crate::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepsPlan};
@@ -89,6 +90,8 @@ pub(super) struct Shape {
     pub(super) duration: Duration,
     pub(super) search: Option<Search>,
     pub(super) thresholds: Vec<Limit>,
+    /// The first part of a run that is gone on with.
+    pub(super) before: Option<Before>,
 }
 
 impl Shape {
@@ -110,7 +113,14 @@ impl Shape {
             work,
         };
         let slots = vec![slot(FETCH, fetching, Work::Fetch), slot(PUBLISH, publishing, Work::Publish)];
-        Shape { command, slots, warm_up: Duration::ZERO, duration, search: None, thresholds: Vec::new() }
+        Shape { command, slots, warm_up: Duration::ZERO, duration, search: None, thresholds: Vec::new(), before: None }
+    }
+
+    /// The executors of what will really be: without the publish loop where there is none.
+    pub(super) fn executors<'s>(&'s self, args: &RunArgs) -> impl Iterator<Item = &'s Executor> + Clone + use<'s> {
+        let publishes = !args.content.no_publish && args.target.url.is_none();
+        let slots = self.slots.iter().filter(move |slot| publishes || !matches!(slot.work, Work::Publish));
+        slots.map(|slot| &slot.executor)
     }
 
     /// So many VUs for so long.
@@ -222,6 +232,11 @@ pub(super) async fn execute(
 ) -> Result<Summary, Failure> {
     let plan = plan(session, place, &shape, engine);
     threshold::check(&plan.thresholds, &plan).map_err(Failure::invalid)?;
+    // Once more, of what was resolved: nothing gets around it.
+    signals.rails.check_plan(&plan)?;
+    if let Some(before) = &shape.before {
+        before.check(&plan)?;
+    }
     let programs = Kitchen::new(&plan, &session.ingredients).map_err(Failure::invalid)?;
     let job = Job {
         plan: Arc::new(plan),
@@ -230,9 +245,15 @@ pub(super) async fn execute(
         tls: session.tls.clone(),
         connections: session.connections.clone(),
         search: shape.search,
+        before: shape.before,
         invocation: place.invocation.clone(),
     };
-    let mut summary = drive(job, log, view, signals).await?;
+    let mut health = if signals.rails.asks() { session.health()? } else { None };
+    let ran = drive(job, log, (view, signals), health.as_mut()).await;
+    if let Some(health) = health {
+        session.unreported += health.end().await;
+    }
+    let mut summary = ran?;
     for (label, name) in session.name_nodes(&mut summary).await {
         // The windows have the cookies' values: what reads them again learns the names here.
         log.event(&serde_json::json!({"event": "node", "label": label, "name": name}), view);

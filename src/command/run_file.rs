@@ -8,10 +8,12 @@ use anyhow::{Context as _, anyhow};
 
 use super::connection;
 use super::drive::Log;
+use super::dry;
 use super::failure::Failure;
 use super::live::Live;
 use super::load::{conclude, deliver, thresholds};
 use super::output;
+use super::rails::Rails;
 use super::relative;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
 use super::session::{prepare, with_left};
@@ -40,6 +42,9 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let runs_dir = &args.run.output.runs_dir;
     relative::resolve(&mut load_test.thresholds, args.threshold_baseline.as_deref(), runs_dir)?;
     check_files(load_test.max_vus())?;
+    if args.run.rails.dry_run {
+        return dry::run(&args.run, &shape(&load_test));
+    }
     let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
@@ -59,6 +64,8 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let mut content = args.run.content.clone();
     content.no_publish |= !publishes;
     let shape = shape(&load_test);
+    signals.rails = Rails::of(&aim, &args.run.rails)?;
+    signals.rails.check(shape.executors(&args.run), shape.duration)?;
     let place = Place::new("run", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let made = (&content, &args.run.engine, connections);
@@ -136,5 +143,6 @@ fn shape(load_test: &LoadTest) -> Shape {
         duration,
         search: None,
         thresholds: load_test.thresholds.clone(),
+        before: None,
     }
 }

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::parts::StepBundles;
 use super::plain;
 use super::programs::Ingredients;
+use super::rails::Health;
 use super::signals::Signals;
 use super::target::{Aim, ConnectAim, extra_roots};
 use super::view::View;
@@ -118,8 +119,13 @@ async fn connect(
     let client = Client::new(aim.config.clone()).map_err(Failure::api)?;
     view.doing(&format!("preflight: {}", client.server()));
     let publishes = content.content.is_none() || !content.no_publish;
+    let rails = signals.rails.clone();
+    let known = async {
+        let known = preflight(&client, &aim, publishes).await.map_err(Failure::api)?;
+        rails.look(&client).await.map(|()| known)
+    };
     let (target, runtimes) = tokio::select! {
-        known = preflight(&client, &aim, publishes) => known.map_err(Failure::api)?,
+        known = known => known?,
         _ = signals.next() => return Err(interrupted()),
     };
     let bundles = Bundles::read(content, runtimes.clone())?;
@@ -359,6 +365,11 @@ impl Session {
         self.unreported += requests;
         rename(summary, &names);
         names
+    }
+
+    /// Begins to ask the server how it is; `None` of a plain URL.
+    pub(super) fn health(&self) -> Result<Option<Health>, Failure> {
+        self.server.as_ref().map(|server| Health::start(&server.aim.config)).transpose()
     }
 
     /// Requests beside the run since this was last asked.

@@ -1,20 +1,22 @@
 //! Which server, and as whom: flags, environment, saved servers, a sandbox of our own, or a plain URL.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use url::Url;
 
 use super::child::SandboxChild;
 use super::failure::Failure;
+use super::hosts::Hosts;
 use super::signals::Signals;
 use super::view::View;
-use crate::cli::{ServerArgs, TargetArgs};
+use crate::cli::{RunArgs, ServerArgs, TargetArgs};
 use crate::exit::Exit;
 use crate::http::tls::ExtraRoots;
 use crate::posit_connect::servers::{self, SavedServer, SavedServers, ServersError};
 use crate::posit_connect::{CaCert, ClientConfig, ServerAddress};
-use crate::secret::ApiKey;
+use crate::secret::{ApiKey, KeySource, KeyText};
 
 /// What a run is aimed at.
 pub(super) enum Aim {
@@ -48,18 +50,46 @@ pub(super) async fn resolve(
         let signals = listen()?;
         return Ok((Aim::Connect(Box::new(sandbox(target, seed, view).await?)), signals));
     }
-    let aim = match &target.url {
-        Some(text) => plain(text, server)?,
-        None => own(server)?,
-    };
+    let aim = aim(server, target)?;
+    let (url, loopback) = aim.place();
+    if !loopback {
+        allowed(url, server)?;
+    }
     Ok((aim, listen()?))
+}
+
+/// What a run is aimed at that has no sandbox of its own.
+pub(super) fn aim(server: &ServerArgs, target: &TargetArgs) -> Result<Aim, Failure> {
+    match &target.url {
+        Some(text) => plain(text, server),
+        None => own(server),
+    }
+}
+
+/// What a dry run is aimed at; `None` where that would be a sandbox, which it does not start.
+pub(super) fn aim_of_dry_run(args: &RunArgs) -> Result<Option<Aim>, Failure> {
+    let place = &args.target;
+    if place.sandbox.is_some() || place.sandbox_curve.is_some() {
+        return Ok(None);
+    }
+    aim(&args.server, place).map(Some)
+}
+
+impl Aim {
+    /// Where it is, and whether that is this machine.
+    pub(super) fn place(&self) -> (&Url, bool) {
+        match self {
+            Aim::Url { url, .. } => {
+                let loopback = ServerAddress::from_url(url).is_ok_and(|address| address.is_loopback());
+                (url, loopback)
+            }
+            Aim::Connect(aim) => (aim.config.server.url(), aim.config.server.is_loopback()),
+        }
+    }
 }
 
 fn own(server: &ServerArgs) -> Result<Aim, Failure> {
     let config = connect(server)?;
-    if !config.server.is_loopback() {
-        allowed(config.server.url(), &server.allow_host)?;
-    }
     let key = config.key.clone().ok_or_else(no_key)?;
     Ok(Aim::Connect(Box::new(ConnectAim { config, key, sandbox: None, profile: None })))
 }
@@ -73,10 +103,6 @@ fn plain(text: &str, server: &ServerArgs) -> Result<Aim, Failure> {
         return Err(Failure::usage(
             "--url: a user name or password in the URL would show in every output; leave it out",
         ));
-    }
-    let loopback = ServerAddress::from_url(&url).is_ok_and(|address| address.is_loopback());
-    if !loopback {
-        allowed(&url, &server.allow_host)?;
     }
     let extra = server.cacert.clone().map(ExtraRoots::File);
     Ok(Aim::Url { url, insecure: server.insecure, extra })
@@ -150,18 +176,19 @@ fn saved(args: &ServerArgs) -> Result<Option<(SavedServer, SavedServers)>, Failu
 }
 
 fn key(args: &ServerArgs) -> Result<Option<ApiKey>, Failure> {
-    let text = if let Some(path) = &args.api_key_file {
+    let read = |path: &Path| {
         let read = std::fs::read_to_string(path);
-        read.with_context(|| format!("{}: cannot read the key", path.display())).map_err(Failure::invalid)?
-    } else {
-        match args.api_key.as_deref() {
-            None => return Ok(None),
-            Some("-") => {
-                let mut line = String::new();
-                std::io::stdin().lock().read_line(&mut line).context("cannot read the key from stdin")?;
-                line
-            }
-            Some(text) => text.to_owned(),
+        read.with_context(|| format!("{}: cannot read the key", path.display())).map_err(Failure::invalid)
+    };
+    let text = match (&args.api_key_file, args.api_key.as_ref().map(KeyText::source)) {
+        (Some(path), _) => read(path)?,
+        (None, None) => return Ok(None),
+        (None, Some(KeySource::Given(text))) => text.to_owned(),
+        (None, Some(KeySource::Descriptor(number))) => read(&PathBuf::from(format!("/dev/fd/{number}")))?,
+        (None, Some(KeySource::Stdin)) => {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).context("cannot read the key from stdin")?;
+            line
         }
     };
     ApiKey::new(&text).map(Some).ok_or_else(|| Failure::usage("the API key is empty or has characters that no key has"))
@@ -178,10 +205,14 @@ fn no_key() -> Failure {
     Failure::usage("no API key: give CONNECT_API_KEY, --api-key-file FILE, --api-key -, or a saved server with --name")
 }
 
-/// A server that is not this machine must be named a second time, by a person or by a flag.
-fn allowed(url: &Url, allowed: &[String]) -> Result<(), Failure> {
+/// A server that is not this machine must be named a second time: by a person, once; by a flag; by a file.
+fn allowed(url: &Url, server: &ServerArgs) -> Result<(), Failure> {
     let host = url.host_str().unwrap_or_default();
-    if allowed.iter().any(|name| name.eq_ignore_ascii_case(host)) {
+    if server.allows(host) {
+        return Ok(());
+    }
+    let mut hosts = Hosts::read()?;
+    if hosts.get(host).is_some() {
         return Ok(());
     }
     let refused = || {
@@ -199,7 +230,14 @@ fn allowed(url: &Url, allowed: &[String]) -> Result<(), Failure> {
     let _ = out.flush();
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
-    if line.trim().eq_ignore_ascii_case(host) { Ok(()) } else { Err(refused()) }
+    if !line.trim().eq_ignore_ascii_case(host) {
+        return Err(refused());
+    }
+    if let Err(error) = hosts.remember(host) {
+        // Then it is asked again the next time.
+        let _ = writeln!(out, "warning: the answer cannot be remembered: {error:#}");
+    }
+    Ok(())
 }
 
 /// The same certificate authorities for the load path as for the API.

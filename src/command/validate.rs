@@ -8,6 +8,7 @@ use super::connection;
 use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, warm_up, whole_seconds};
+use super::rails::Rails;
 use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::target;
@@ -35,6 +36,7 @@ pub(super) async fn run(
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let (first, most) = trial.vus();
     check_files(most)?;
+    signals.rails = Rails::of(&aim, &args.run.rails)?;
     let place = Place::new("capacity", &args.run.output);
     let mut log = Log::create(&place.directory)?;
     let made = (&args.run.content, &args.run.engine, connections);

@@ -230,6 +230,17 @@ fn connect_kind(error: &io::Error) -> ErrorKind {
     }
 }
 
+#[cfg(test)]
+#[test]
+fn files_and_ports_are_told_by_what_the_system_says() {
+    use rustix::io::Errno;
+    let kind = |errno: Errno| connect_kind(&io::Error::from_raw_os_error(errno.raw_os_error()));
+    assert_eq!([Errno::MFILE, Errno::NFILE].map(kind), [ErrorKind::Descriptors; 2]);
+    assert_eq!(kind(Errno::ADDRNOTAVAIL), ErrorKind::Ports);
+    assert_eq!([Errno::CONNREFUSED, Errno::CONNRESET].map(kind), [ErrorKind::Refused, ErrorKind::Reset]);
+    assert_eq!([Errno::TIMEDOUT, Errno::HOSTUNREACH].map(kind), [ErrorKind::ConnectTimeout, ErrorKind::Connect]);
+}
+
 /// The class of a failed handshake.
 fn tls_kind(error: &io::Error) -> ErrorKind {
     use rustls::CertificateError::{NotValidForName, NotValidForNameContext, UnknownIssuer};

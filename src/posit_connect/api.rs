@@ -1,12 +1,13 @@
 //! Connect's API as a client: one method per call. Not the load path: what the VUs do goes through the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
 use http::header::LOCATION;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -15,10 +16,11 @@ use url::Url;
 
 use super::address::ServerAddress;
 use super::error::ApiError;
+use super::journal::PREFIX;
 use super::transport::{Answer, ApiCounts, Call, ClientConfig, Transport};
 use super::types::{
     Content, ContentPatch, Deployed, Installations, NewContent, SchedulerSettings, ServerSettings, Task,
-    UploadedBundle, User, is_id,
+    UploadedBundle, User, Visits, is_id,
 };
 
 /// Media type of a bundle.
@@ -184,6 +186,22 @@ impl Client {
     /// As every call.
     pub async fn content_of(&self, owner_guid: &str) -> Result<Vec<Content>, ApiError> {
         self.contents("owner_guid", owner_guid).await
+    }
+
+    /// What people do on the server: content items that this program did not make, and the visits to them since a time, at
+    /// most 500. `None` for what the server does not tell this key.
+    pub async fn activity(&self, since: Timestamp) -> (Option<u64>, Option<u64>) {
+        let all: Result<Vec<Content>, _> = self.get(&["v1", "content"]).await;
+        let Ok(all) = all else { return (None, None) };
+        let theirs: BTreeSet<String> =
+            all.into_iter().filter(|item| !item.name.starts_with(PREFIX)).map(|item| item.guid).collect();
+        let mut url = self.api(&["v1", "instrumentation", "content", "visits"]);
+        url.query_pairs_mut().append_pair("from", &since.to_string()).append_pair("limit", "500");
+        let visits: Result<Visits, _> = self.json(&Call::new(Method::GET, url)).await;
+        // Those to items that are gone are our own: a load test makes thousands.
+        let visits =
+            visits.ok().map(|page| page.results.iter().filter(|v| theirs.contains(&v.content_guid)).count() as u64);
+        (Some(theirs.len() as u64), visits)
     }
 
     /// Changes a content item.

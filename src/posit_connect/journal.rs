@@ -165,6 +165,17 @@ pub fn peek(run_directory: &Path) -> Vec<Remaining> {
     remaining(&parse(&text))
 }
 
+/// What remains of the journal of a run that no process is at any more.
+#[must_use]
+pub fn abandoned(run_directory: &Path) -> Vec<Remaining> {
+    let Ok(file) = File::open(run_directory.join(JOURNAL)) else { return Vec::new() };
+    // Whoever writes it holds it; ours is given back at once.
+    match file.try_lock() {
+        Ok(()) => peek(run_directory),
+        Err(_) => Vec::new(),
+    }
+}
+
 fn remaining(records: &[Record]) -> Vec<Remaining> {
     let mut open: Vec<Remaining> = Vec::new();
     for record in records {
@@ -234,9 +245,12 @@ mod tests {
         journal.deleted("a").unwrap();
         let kept = journal.remaining();
         assert!(matches!(Journal::open(folder.path()), Err(JournalError::Held { .. })));
+        assert!(abandoned(folder.path()).is_empty(), "its run is still going");
         drop(journal);
         let reread = Journal::open_existing(folder.path()).unwrap().unwrap();
-        for remaining in [kept, reread.remaining(), peek(folder.path())] {
+        let peeked = peek(folder.path());
+        let (reread, _) = (reread.remaining(), drop(reread));
+        for remaining in [kept, reread, peeked, abandoned(folder.path())] {
             let names: Vec<_> = remaining.into_iter().map(|item| (item.name, item.guid)).collect();
             assert_eq!(names, [("b".to_owned(), None), ("p-".to_owned(), None)]);
         }

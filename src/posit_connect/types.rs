@@ -31,6 +31,20 @@ impl ServerSettings {
     }
 }
 
+/// A page of visits to content.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Visits {
+    #[serde(default)]
+    pub(crate) results: Vec<Visit>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Visit {
+    #[serde(default)]
+    pub(crate) content_guid: String,
+}
+
 /// `GET /__api__/v1/user`: whose key this is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {

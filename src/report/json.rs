@@ -18,6 +18,7 @@ use crate::baseline::{self, Baseline, Comparison};
 use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Kept, Outcome, Step};
 use crate::histogram::Latency;
+use crate::incident::Incident;
 use crate::insight::{self, Insight};
 use crate::outcome::{Blame, ErrorKind};
 use crate::plan::Target;
@@ -138,6 +139,8 @@ pub struct LoadDocument {
     pub connections: Connections,
     /// What we made on the server and could not remove.
     pub left_behind: Vec<String>,
+    /// What went wrong, from when to when, whose fault it was, and when it recovered.
+    pub incidents: Vec<Incident>,
     /// Drift, stalls, the transient at the beginning and what publishes did, in the measured part.
     pub steady_state: SteadyState,
     /// What the rules see in the run, what matters most first.
@@ -314,6 +317,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         paused_s: summary.paused_ns as f64 / 1e9,
         connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
+        incidents: summary.incidents.clone(),
         insights: insight::of(summary, &figures, &steady_state),
         steady_state,
     }

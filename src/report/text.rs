@@ -3,6 +3,7 @@
 mod capacity;
 mod connections;
 mod control;
+mod incidents;
 mod insights;
 mod load;
 mod model;

@@ -24,6 +24,8 @@ pub enum Origin {
     Terminal,
     /// The loopback REST endpoint.
     Rest,
+    /// Nobody: a safety rail, because the server answered 429.
+    Rail,
 }
 
 /// Something that people did to a run while it was on.

@@ -91,3 +91,58 @@ async fn a_server_that_is_gone_at_the_end_is_no_pass() {
     ended.fails(122, &[]);
     assert!(ended.stdout.contains("Aborted") && ended.took < Duration::from_secs(50), "{ended:#?}");
 }
+
+#[tokio::test]
+async fn a_load_test_that_was_broken_off_is_gone_on_with_and_the_gap_counts_for_nothing() {
+    let sandbox = Sandbox::quick(&[]).await;
+    let bench = Bench::on(&sandbox);
+    let mut running = bench.start(&["load", "-u", "4", "-d", "12s", "--warmup", "1s", "--seed", "7"]);
+    running.seconds(6).await;
+    running.signal(Signal::KILL);
+    running.end().await;
+    let run = bench.runs().pop().unwrap().display().to_string();
+    let before = bench.run(&["report", &run, "--json"]).await.json();
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let ended = bench.run(&["load", "--resume", &run, "--json"]).await;
+    ended.passes();
+    let document = ended.json();
+    assert_eq!(document["state"], "finished");
+    assert_eq!(number(&document, "/duration_s").round(), 12.0, "{document:#}");
+    assert!(number(&document, "/paused_s") >= 2.0, "{document:#}");
+    let completed = |document| number(document, "/requests/completed");
+    assert!(completed(&document) > completed(&before) * 1.3, "both parts are in it: {document:#}");
+    let counts =
+        ["completed", "failed", "dropped", "interrupted"].map(|name| number(&document, &format!("/requests/{name}")));
+    assert_eq!(number(&document, "/requests/scheduled"), counts.iter().sum::<f64>(), "{document:#}");
+    let rate = number(&document, "/requests_per_second/fetch") / number(&before, "/requests_per_second/fetch");
+    assert!((0.5..2.0).contains(&rate), "the gap is not in the figures: {rate}");
+    // A third command reads the same from the disk, and there is nothing to go on with any more.
+    let second = bench.runs().into_iter().map(|run| run.display().to_string()).find(|other| *other != run).unwrap();
+    let again = bench.run(&["report", &second, "--json"]).await.json();
+    assert_eq!(again["requests"], document["requests"]);
+    bench.run(&["load", "--resume", &second]).await.fails(104, &["it has finished"]);
+    let other = Sandbox::quick(&[]).await;
+    let elsewhere = bench.run(&["load", "--resume", &run, "-s", &other.url]).await;
+    elsewhere.fails(104, &["another server"]);
+    bench.run(&["load", "--resume", &run, "-u", "3"]).await.fails(2, &["--resume"]);
+    bench.run(&["cleanup"]).await;
+    assert!(sandbox.items().await.is_empty() && other.items().await.is_empty());
+}
+
+#[tokio::test]
+async fn any_command_says_what_a_killed_run_may_have_left() {
+    let sandbox = Sandbox::quick(&[]).await;
+    let bench = Bench::on(&sandbox);
+    let mut running = bench.start(&["load", "-u", "2", "-d", "60s", "--warmup", "0s"]);
+    running.seconds(1).await;
+    let during = bench.run(&["runs", "list"]).await;
+    assert!(!during.stderr.contains("cleanup"), "its run is still going: {during:#?}");
+    running.signal(Signal::KILL);
+    running.end().await;
+    for line in [&["runs", "list"][..], &["baselines"], &["history"], &["load", "-u", "2", "--dry-run"]] {
+        let ended = bench.run(line).await;
+        assert!(ended.stderr.contains("and 1 more") && ended.stderr.contains("connect-bench cleanup"), "{ended:#?}");
+    }
+    bench.run(&["cleanup"]).await.passes();
+    assert!(bench.run(&["runs", "list"]).await.stderr.is_empty());
+}

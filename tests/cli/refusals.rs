@@ -137,11 +137,8 @@ async fn configurations_and_bundles_that_cannot_be_used_are_invalid() {
         &["-s", "https://localhost:1/", "--cacert", "nowhere"],
         &["--from", "empty"],
     ] {
-        // A key file conflicts with the key of the environment.
-        let bench_for =
-            if flags[0] == "--api-key-file" { &Bench::new().with("CONNECT_SERVER", &sandbox.url) } else { &bench };
         let vus = if flags[0] == "--from" { &["load"][..] } else { &["load", "-u", "4"] };
-        bench_for.run(&[vus, flags].concat()).await.fails(104, &["error: "]);
+        bench.run(&[vus, flags].concat()).await.fails(104, &["error: "]);
     }
     bench.run(&["report", "empty"]).await.fails(104, &["not a run directory"]);
     assert!(sandbox.items().await.is_empty(), "what was made is removed");

@@ -1,5 +1,6 @@
 //! Processes: the program in a directory of its own, and sandboxes to aim it at.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,6 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
+
+#[path = "../shared/canary.rs"]
+pub(crate) mod canary;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_connect-bench");
 /// Nothing here takes as long, however busy the machine.
@@ -59,6 +63,8 @@ impl Sandbox {
 
     pub(crate) async fn start(flags: &[&str]) -> Sandbox {
         let mut command = program();
+        // The environment, lest the key be in the arguments of a process; a key that every form of writing changes.
+        command.env("CONNECT_BENCH_SANDBOX_API_KEY", canary::KEY);
         command.arg("sandbox").arg("--exit-with-parent").args(flags).stdin(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -110,11 +116,16 @@ pub(crate) struct Bench {
     /// What must appear nowhere.
     secrets: Vec<String>,
     variables: Vec<(&'static str, String)>,
+    /// Files that a test wrote: what is in them is meant to be.
+    written: RefCell<Vec<PathBuf>>,
 }
 
 impl Bench {
     pub(crate) fn new() -> Bench {
-        Bench { folder: tempfile::tempdir().unwrap(), secrets: Vec::new(), variables: Vec::new() }
+        let (folder, secrets) = (tempfile::tempdir().unwrap(), vec![canary::KEY.to_owned()]);
+        let bench = Bench { folder, secrets, variables: Vec::new(), written: RefCell::default() };
+        // A sandbox that the program starts has this key, too.
+        bench.with("CONNECT_BENCH_SANDBOX_API_KEY", canary::KEY)
     }
 
     /// Aimed at a sandbox by the environment, as at any server.
@@ -144,6 +155,7 @@ impl Bench {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
+        self.written.borrow_mut().push(path.clone());
         path
     }
 
@@ -283,22 +295,17 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// In every output and every file: no panic, and no key in any form.
     fn check(&self, bench: &Bench) {
-        let outputs = [("stdout".to_owned(), self.stdout.clone()), ("stderr".to_owned(), self.stderr.clone())];
-        let files = bench.runs().into_iter().flat_map(|run| std::fs::read_dir(run).unwrap());
-        let files = files.map(|entry| entry.unwrap().path());
-        let files = files.map(|path| {
-            let text = std::fs::read(&path).unwrap_or_default();
-            (path.display().to_string(), String::from_utf8_lossy(&text).into_owned())
-        });
-        for (name, text) in outputs.into_iter().chain(files) {
+        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             for word in ["panicked", "RUST_BACKTRACE"] {
                 assert!(!text.contains(word), "{word} in {name}: {self:#?}");
             }
             for secret in &bench.secrets {
-                assert!(!text.contains(secret.as_str()), "the key is in {name}: {self:#?}");
+                assert_eq!(canary::found(text.as_bytes(), secret), None, "the key is in {name}: {self:#?}");
             }
         }
+        canary::search(bench.path(), &bench.secrets, &bench.written.borrow());
     }
 
     /// It ended with this code, and said all of this on stderr.

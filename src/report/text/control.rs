@@ -37,6 +37,7 @@ fn line(event: &ControlEvent) -> String {
     let from = match event.from {
         Origin::Terminal => "in the terminal",
         Origin::Rest => "through REST",
+        Origin::Rail => "because the server answered 429",
     };
     let what = match event.what {
         Controlled::Pause => "paused".to_owned(),

@@ -1,0 +1,12 @@
+//! libFuzzer's way into `targets::response`.
+
+#![no_main]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    if let Some(target) = targets::by_name("response") {
+        target(data);
+    }
+});
