@@ -11,4 +11,6 @@ pub mod history;
 pub mod html;
 pub mod json;
 pub mod number;
+pub mod screen;
 pub mod text;
+pub mod watch;

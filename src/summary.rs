@@ -165,7 +165,7 @@ impl Summary {
 }
 
 /// Makes a [`Summary`] from seconds, in order, in bounded memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Builder {
     plan: Plan,
     environment: Environment,
@@ -255,6 +255,12 @@ impl Builder {
         self.judge.tainted()
     }
 
+    /// What would become of the thresholds if the run ended now.
+    #[must_use]
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.judge.verdicts()
+    }
+
     /// Seconds measured so far.
     #[must_use]
     pub fn steady_seconds(&self) -> u64 {
@@ -311,7 +317,7 @@ impl Builder {
 }
 
 /// A part that is over: its latencies packed, because sixty open histograms would be most of our memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ClosedPart {
     batch: Batch,
     packed: Packed,

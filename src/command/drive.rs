@@ -10,7 +10,7 @@ use url::Url;
 
 use super::connection::Connections;
 use super::failure::Failure;
-use super::live::Live;
+use super::live::{Live, Noticed};
 use super::signals::Signals;
 use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
@@ -85,6 +85,7 @@ impl Log {
 pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
     let Job { plan, environment, programs, tls, connections, search, invocation } = job;
     let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
+    let about = environment.clone();
     let written = log.directory.write_plan(&file);
     log.note(written, view);
     let mut run = start(&plan, programs, tls, &connections)?;
@@ -98,28 +99,32 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
         live: std::mem::replace(&mut signals.live, Live::closed()),
         plan,
     };
-    course.live.begin(&course.plan, view);
+    course.live.begin(&course.plan, about, view);
     loop {
         tokio::select! {
             delivery = run.next() => match delivery {
                 None => break,
                 Some(Delivery::Event(event)) => {
                     view.event(&event);
+                    course.live.event(&event);
                     log.event(&event, view);
                 }
                 Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
             },
-            asked = course.live.next() => course.asked(asked, &run, log, view),
+            noticed = course.live.next() => match noticed {
+                Noticed::Asked(asked) => course.asked(asked, &run, log, view),
+                Noticed::Key(key) => course.live.key(key, view),
+            },
             count = signals.next() => course.signal(count, &run, view),
         }
     }
-    course.live.end();
+    course.live.end(view);
     signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
 }
 
-fn start(
+pub(super) fn start(
     plan: &Arc<Plan>,
     programs: Arc<dyn Programs>,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -226,8 +231,8 @@ impl Course {
         if self.state != RunState::Finished {
             self.live.stopped();
         }
-        self.live.second(&second, &self.builder);
-        view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
+        self.live.second(&second, self.search.as_ref(), &self.builder);
+        view.second(&second, &self.plan, self.search.as_ref(), &self.builder);
     }
 
     /// Somebody asks for something: in the terminal, or through the REST endpoint.

@@ -42,7 +42,7 @@ pub(super) fn whole_seconds(duration: Duration, what: &str) -> Result<Duration, 
 }
 
 pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
-    let mut view = View::new(args.run.output.quiet);
+    let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
@@ -52,7 +52,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     relative::resolve(&mut thresholds, args.threshold_baseline.as_deref(), &args.run.output.runs_dir)?;
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
-    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     signals.live = live;
@@ -101,7 +101,7 @@ pub(super) async fn conclude(
     summary.left_behind = left;
     summary.api_requests_sent += session.further_requests();
     log.summary(&summary, view);
-    signals.live.ended(&summary.state);
+    signals.live.ended(&summary);
     view.finish();
     Ok(summary)
 }

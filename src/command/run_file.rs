@@ -23,7 +23,7 @@ use crate::plan::{DataPlan, StepList, StepsPlan};
 use crate::scenario::{self, Exec, LoadTest, Scenario};
 
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
-    let mut view = View::new(args.run.output.quiet);
+    let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
@@ -40,7 +40,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let runs_dir = &args.run.output.runs_dir;
     relative::resolve(&mut load_test.thresholds, args.threshold_baseline.as_deref(), runs_dir)?;
     check_files(load_test.max_vus())?;
-    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     signals.live = live;

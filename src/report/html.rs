@@ -26,7 +26,8 @@ use crate::baseline::Baseline;
 use crate::summary::{Figures, Summary};
 use figure::Figure;
 
-const STYLE: &str = include_str!("html/report.css");
+/// The style of every page.
+pub const STYLE: &str = include_str!("html/report.css");
 const SCRIPT: &str = include_str!("html/report.js");
 
 /// One run of a page, with what is computed of it once.
@@ -78,6 +79,12 @@ pub fn page(archive: &Archive, baselines: &[Baseline]) -> std::io::Result<String
         }
     };
     Ok(page.into_string())
+}
+
+/// One run as a part of a page, for a page that shows it while it is on.
+#[must_use]
+pub fn fragment(recorded: &Recorded) -> String {
+    section(0, recorded, &[]).into_string()
 }
 
 /// Only this style and this script, and nothing from anywhere.
