@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::units::duration;
 
 mod capacity;
+mod complete;
+mod configured;
 mod connection;
 mod control;
 mod engine;
@@ -18,18 +20,24 @@ mod runs;
 mod sandbox;
 mod selftest;
 mod server;
+mod setup;
 
 pub use capacity::{CapacityArgs, DemandArgs};
+pub use complete::{answer, script};
+#[cfg(test)]
+pub(crate) use configured::added_by;
+pub use configured::{ConfigFault, FILE as CONFIG_FILE};
 pub use connection::ConnectionArgs;
 pub use control::{ControlAction, ControlArgs};
 pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutputArgs, RunArgs};
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
-pub use invocation::{flags, parse, reparse, typed_key};
+pub use invocation::{flags, load, parse, reparse, typed_key};
 pub use report::{ReportArgs, SummaryStyle};
-pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
+pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, pages};
 pub use sandbox::{SandboxArgs, SandboxLog};
 pub use selftest::SelftestArgs;
 pub use server::{ContentArgs, FetchAuth, RailsArgs, ServerArgs, TargetArgs};
+pub use setup::{DoctorArgs, InitArgs};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
 /// reference architectures.
@@ -49,6 +57,9 @@ pub struct Cli {
     /// More about what happens, on stderr; twice for all of it.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
+    /// Read flags from this file [default: connect-bench.toml here, else connect-bench/config.toml of the user].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -57,6 +68,10 @@ pub struct Cli {
 /// The subcommands, one file each in `command/`.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Write a configuration file and a scenario file to begin with.
+    Init(InitArgs),
+    /// Look whether everything is there that a run needs: server, key, rights, this machine.
+    Doctor(DoctorArgs),
     /// Find the VUs that saturate the server.
     Ramp(RampArgs),
     /// Hold a number of VUs, and compare with the documented baselines.
@@ -142,7 +157,7 @@ pub enum RampMethod {
 /// Arguments of `connect-bench load`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  connect-bench load --duration 30m               the VUs that the last ramp found here\n  \
+    after_help = "Examples:\n  connect-bench load --duration 30m               # the VUs that the last ramp found here\n  \
                         connect-bench load -u 250 -d 30m --baseline aws-single-server-robust\n  \
                         connect-bench load --sandbox=small -u 40 -d 1m --json -o summary.json"
 )]
@@ -190,7 +205,9 @@ pub struct LoadArgs {
                         [[steps.browse]]\n  name = \"list\"\n  get = \"/stocks/\"\n  extract = { ticker = { json = \
                         \"$.tickers[*]\", pick = \"random\" } }\n  think = \"1s\"\n\n  [[steps.browse]]\n  name = \
                         \"one\"\n  get = \"/stocks/${ticker}\"\n  checks = [{ name = \"has a price\", json = \
-                        \"$.price\", above = 0 }]"
+                        \"$.price\", above = 0 }]\n\n\
+                  Examples:\n  connect-bench run scenario.toml --sandbox=small\n  \
+                  connect-bench run scenarios/mixed.toml -n production --threshold 'http_req_failed: rate<0.01'"
 )]
 pub struct RunFileArgs {
     /// The scenario file.
@@ -211,7 +228,11 @@ pub struct RunFileArgs {
 
 /// Arguments of `connect-bench check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 0: `run` would run it; 104: what is wrong is said, with line and column.")]
+#[command(
+    after_help = "Exit code 0: `run` would run it; 104: what is wrong is said, with line and column.\n\nExamples:\n  \
+                  connect-bench check scenario.toml\n  connect-bench check scenario.toml --json | jq .max_vus\n  \
+                  connect-bench check --schema > connect-bench.schema.json"
+)]
 pub struct CheckArgs {
     /// The scenario file.
     #[arg(required_unless_present = "schema")]
@@ -226,6 +247,10 @@ pub struct CheckArgs {
 
 /// Arguments of `connect-bench cleanup`.
 #[derive(Args)]
+#[command(
+    after_help = "Deleted is what the journals of the runs name, and what has our name, our description and your user as its \
+                  owner.\n\nExamples:\n  connect-bench cleanup --dry-run\n  connect-bench cleanup -n production --older-than 1d"
+)]
 pub struct CleanupArgs {
     /// The server.
     #[command(flatten)]
@@ -246,7 +271,11 @@ pub struct CleanupArgs {
 
 /// Arguments of `connect-bench baselines`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  connect-bench baselines\n  connect-bench baselines --json | jq '.baselines[].id'\n  \
+                  connect-bench baselines accept runs/20260101T000000Z-load-0f1e2d3c --note 'after the upgrade'"
+)]
 pub struct BaselinesArgs {
     /// What to do with runs of yours.
     #[command(subcommand)]

@@ -4,11 +4,12 @@ use std::future::Future;
 
 use anyhow::Context as _;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ConfigFault};
 use crate::exit::Exit;
 
 mod accept;
 mod baselines;
+mod canvas;
 mod capacity;
 mod check;
 mod child;
@@ -16,6 +17,7 @@ mod cleanup;
 mod compare;
 mod connection;
 mod control;
+mod doctor;
 mod drive;
 mod dry;
 mod evidence;
@@ -25,6 +27,7 @@ mod gate;
 mod hide;
 mod history;
 mod hosts;
+mod init;
 mod keys;
 mod leftovers;
 mod live;
@@ -63,6 +66,8 @@ pub fn dispatch(cli: Cli) -> Exit {
     }
     leftovers::tell(&cli.command);
     let ended = match cli.command {
+        Command::Init(args) => init::run(&args),
+        Command::Doctor(args) => in_runtime(doctor::run(&args)),
         Command::Ramp(args) => in_runtime(ramp::run(&args)),
         Command::Load(args) => in_runtime(load::run(&args)),
         Command::Run(args) => in_runtime(run_file::run(&args)),
@@ -85,6 +90,13 @@ pub fn dispatch(cli: Cli) -> Exit {
         say(&format!("error: {:#}", failure.error));
         failure.exit
     })
+}
+
+/// Says why nothing is done: the configuration file makes no sense.
+#[must_use]
+pub fn refuse(fault: &ConfigFault) -> Exit {
+    say(&format!("error: {fault}"));
+    Exit::Invalid
 }
 
 #[expect(clippy::print_stderr, reason = "the one place where an error is said")]

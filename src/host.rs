@@ -58,6 +58,26 @@ fn memory() -> Option<u64> {
     None
 }
 
+/// Cores that programs wanted over the last minute; `None` where the system does not say.
+#[must_use]
+pub fn load_average() -> Option<f64> {
+    #[cfg(target_os = "linux")]
+    {
+        use procfs::Current as _;
+        procfs::LoadAverage::current().ok().map(|load| f64::from(load.one))
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+/// The first and the last port that connections of this machine may have; `None` where the system does not say.
+#[must_use]
+pub fn ephemeral_ports() -> Option<(u16, u16)> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ports = text.split_ascii_whitespace().map(str::parse);
+    Some((ports.next()?.ok()?, ports.next()?.ok()?))
+}
+
 /// Raises the number of files that may be open to the most that the system allows, and returns it.
 #[must_use]
 pub fn raise_open_files() -> Option<u64> {

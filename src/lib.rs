@@ -37,4 +37,5 @@ pub mod steps;
 pub mod summary;
 pub mod threshold;
 pub mod units;
+pub mod web;
 pub mod window;

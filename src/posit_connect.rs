@@ -23,4 +23,5 @@ pub use address::ServerAddress;
 pub use api::Client;
 pub use error::ApiError;
 pub use transport::{ApiCount, ApiCounts, CaCert, ClientConfig, Route};
+pub use types::Installations;
 pub use version::ConnectVersion;

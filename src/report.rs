@@ -11,5 +11,7 @@ pub mod history;
 pub mod html;
 pub mod json;
 pub mod number;
+pub mod screen;
 mod sizing;
 pub mod text;
+pub mod watch;

@@ -169,7 +169,7 @@ impl Summary {
 }
 
 /// Makes a [`Summary`] from seconds, in order, in bounded memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Builder {
     plan: Plan,
     environment: Environment,
@@ -270,6 +270,12 @@ impl Builder {
         &self.incidents.1
     }
 
+    /// What would become of the thresholds if the run ended now.
+    #[must_use]
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.judge.verdicts()
+    }
+
     /// Seconds measured so far.
     #[must_use]
     pub fn steady_seconds(&self) -> u64 {
@@ -330,7 +336,7 @@ impl Builder {
 }
 
 /// A part that is over: its latencies packed, because sixty open histograms would be most of our memory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct ClosedPart {
     batch: Batch,
     packed: Packed,

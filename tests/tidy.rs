@@ -3,7 +3,7 @@
 //! `tidy/source.rs` tells code, strings and comments apart, `tidy/rules.rs` has the rules for source files; here are
 //! those that hold between files: documentation, command line, exit codes.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail where the test does")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail where the test does")]
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,6 +13,8 @@ use clap::CommandFactory as _;
 use connect_bench::cli::Cli;
 use connect_bench::exit::Exit;
 
+#[path = "tidy/recipes.rs"]
+mod recipes;
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]
@@ -37,7 +39,7 @@ impl fmt::Display for Violation {
 /// Documents and the most lines that they may have: what is longer is not read.
 const DOCUMENTS: [(&str, usize); 3] = [("README.md", 320), ("ARCHITECTURE.md", 150), ("CHANGELOG.md", 500)];
 /// What the project consists of. Runs and results of a user beside it are none of our business.
-const PLACES: [&str; 19] = [
+const PLACES: [&str; 20] = [
     ".ci",
     ".gitignore",
     "ARCHITECTURE.md",
@@ -47,6 +49,7 @@ const PLACES: [&str; 19] = [
     "README.md",
     "SECURITY.md",
     "benches",
+    "ci",
     "clippy.toml",
     "deny.toml",
     "docs",
@@ -192,7 +195,8 @@ fn named_flags(text: &str) -> BTreeSet<String> {
 fn documents_name_no_flag_that_there_is_not() {
     let known: BTreeSet<String> = commands().into_iter().flat_map(|(_, flags)| flags).collect();
     // Of cargo, and of every command.
-    let others = ["release", "locked", "check", "test", "bench", "open", "no-deps", "help", "version", "verbose"];
+    let others =
+        ["config", "release", "locked", "check", "test", "bench", "open", "no-deps", "help", "version", "verbose"];
     for (path, _) in DOCUMENTS {
         let unknown: Vec<String> = named_flags(&read(path))
             .into_iter()
@@ -231,6 +235,19 @@ fn every_test_and_every_case_that_the_reliability_page_names_is_there() {
         assert!(row.starts_with(&format!("| {} |", at + 1)), "{row}");
         let last = row.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default().trim_matches('`');
         assert!(sources.contains(last), "no test or case {last:?}: {row}");
+    }
+}
+
+#[test]
+fn the_help_of_every_command_has_an_example_that_the_program_takes() {
+    let cli = Cli::command();
+    for command in cli.get_subcommands() {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{}", command.get_name()));
+        let lines = recipes::command_lines(examples);
+        assert!(!lines.is_empty(), "{}", command.get_name());
+        let refused: Vec<String> = lines.iter().filter_map(|words| recipes::refused(words)).collect();
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
     }
 }
 

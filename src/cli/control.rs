@@ -9,7 +9,7 @@ use crate::units::loopback;
 /// Arguments of `connect-bench control`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  connect-bench load -u 50 -d 30m --address 127.0.0.1:6565\n\n  and in another terminal:\n  \
+    after_help = "Examples:\n  connect-bench load -u 50 -d 30m --address 127.0.0.1:6565\n\n  and in another terminal:\n  \
                         connect-bench control pause\n  connect-bench control resume\n  connect-bench control vus 80\n  \
                         connect-bench control metrics http_req_duration\n\nIn the run's own terminal: p pauses and \
                         resumes, + and - change the VUs by a tenth, q stops.\nExit codes: 0 done, 2 the run refuses it, \

@@ -52,6 +52,13 @@ pub struct LiveArgs {
     /// Listen here, on loopback, for `connect-bench control` and for scripts: k6's REST shapes. Port 0 is any free one.
     #[arg(long, value_name = "IP:PORT", value_parser = loopback)]
     pub address: Option<SocketAddr>,
+    /// Show the run in a browser while it is on; the address is printed, with a random token in it. Others than this
+    /// machine can look only at an address that they can reach, and only with the token.
+    #[arg(long, value_name = "IP:PORT", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:0")]
+    pub web: Option<SocketAddr>,
+    /// On a terminal, one line that is rewritten instead of the live view.
+    #[arg(long)]
+    pub no_tui: bool,
 }
 
 /// Where results go.
@@ -77,6 +84,9 @@ pub struct OutputArgs {
     /// What was typed, without a key (see [`parse`]): written down, so that the run can be made again.
     #[arg(skip)]
     pub invocation: Vec<String>,
+    /// What the configuration file adds to what was typed: said once.
+    #[arg(skip)]
+    pub configured: Option<String>,
 }
 
 /// What `ramp` and `load` have in common.

@@ -72,6 +72,8 @@ pub enum BaselinesCommand {
 
 /// Arguments of `connect-bench baselines accept`.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  connect-bench baselines accept runs/20260101T000000Z-load-0f1e2d3c\n  \
+                  connect-bench baselines accept runs/*-load-* --profile nightly --new-epoch --note 'Connect 2026.06'")]
 pub struct AcceptArgs {
     /// Directories of the runs.
     #[arg(required = true)]
@@ -95,6 +97,9 @@ pub struct AcceptArgs {
 
 /// Arguments of `connect-bench compare`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  connect-bench compare runs/OLD runs/NEW\n  connect-bench compare runs/A runs/B runs/C --json"
+)]
 pub struct CompareArgs {
     /// Directories of the runs, or pages that were written with `--html`; the first is what the others are compared with.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
@@ -106,6 +111,9 @@ pub struct CompareArgs {
 
 /// Arguments of `connect-bench history`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  connect-bench history\n  connect-bench history bench/baselines/nightly.history.jsonl"
+)]
 pub struct HistoryArgs {
     /// A profile's .toml or .history.jsonl file, or a directory of runs [default: where runs are made].
     #[arg(value_name = "FILE|DIR")]

@@ -2,29 +2,88 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use super::{Cli, Command};
+use super::configured::{self, ConfigFault, Reading};
+use super::{Cli, Command, LoadArgs};
 
 /// Arguments that are never written down.
 const SECRET: [&str; 1] = ["api_key"];
 /// Arguments that may have a user's name and password in them.
 const ADDRESSES: [&str; 3] = ["server", "url", "proxy"];
 
-/// Parses the command line, or ends the process with what is wrong with it.
-#[must_use]
-pub fn parse() -> Cli {
-    read(std::env::args_os()).unwrap_or_else(|fault| fault.exit())
+/// A command line that cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Typed(#[from] clap::Error),
+    #[error(transparent)]
+    Configured(#[from] ConfigFault),
 }
 
-fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+/// Parses the command line, with what `connect-bench.toml` adds to it. Ends the process where what was typed makes no
+/// sense, or is a question for help.
+///
+/// # Errors
+/// Where the configuration file makes no sense.
+pub fn parse() -> Result<Cli, ConfigFault> {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let env = |name: &str| std::env::var_os(name);
+    match read(&arguments, |named| configured::find(named, env)) {
+        Ok(cli) => Ok(cli),
+        Err(Fault::Typed(fault)) => fault.exit(),
+        Err(Fault::Configured(fault)) => Err(fault),
+    }
+}
+
+/// Reads a command line; `find` says which configuration file there is, given the one that was named.
+fn read(arguments: &[OsString], find: impl Fn(Option<PathBuf>) -> Option<PathBuf>) -> Result<Cli, Fault> {
     let mut command = Cli::command();
-    let matches = command.try_get_matches_from_mut(arguments)?;
+    let matches = command.clone().try_get_matches_from(arguments)?;
     one_key(&mut command, &matches)?;
-    let mut cli = Cli::from_arg_matches(&matches)?;
-    let typed = typed(&matches);
+    let Some(path) = find(matches.get_one::<PathBuf>("config").cloned()) else {
+        return Ok(resolved(&matches)?);
+    };
+    let unreadable = |source| ConfigFault::Unreadable { path: path.clone(), source };
+    let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+    let added = Reading { path: &path, text: &text, cli: &command }.arguments(&matches)?;
+    if added.is_empty() {
+        return Ok(resolved(&matches)?);
+    }
+    let all = with(arguments, &added, &matches);
+    let matches = command.try_get_matches_from(all).map_err(|error| ConfigFault::Refused {
+        path: path.clone(),
+        added: added.join(" "),
+        refused: error.render().to_string().trim_start_matches("error: ").trim_end().to_owned(),
+    })?;
+    let mut cli = resolved(&matches)?;
+    let says = Some(format!("{} adds {}", path.display(), added.join(" ")));
+    match &mut cli.command {
+        Command::Ramp(args) => args.run.output.configured = says,
+        Command::Load(args) => args.run.output.configured = says,
+        Command::Run(args) => args.run.output.configured = says,
+        Command::Doctor(args) => args.configured = says,
+        _ => {}
+    }
+    Ok(cli)
+}
+
+/// The arguments, with some more right after the subcommand.
+fn with(arguments: &[OsString], added: &[String], matches: &ArgMatches) -> Vec<OsString> {
+    let name = matches.subcommand_name().unwrap_or_default();
+    // The value of --config may be called like a command.
+    let is_value = |at: usize| at > 0 && arguments[at - 1] == "--config";
+    let at = (1..arguments.len()).find(|&at| arguments[at] == name && !is_value(at)).unwrap_or(0);
+    let (before, after) = arguments.split_at(at + 1);
+    before.iter().cloned().chain(added.iter().map(OsString::from)).chain(after.iter().cloned()).collect()
+}
+
+fn resolved(matches: &ArgMatches) -> Result<Cli, clap::Error> {
+    let mut cli = Cli::from_arg_matches(matches)?;
+    let typed = typed(matches);
     match &mut cli.command {
         Command::Ramp(args) => args.run.output.invocation = typed,
         Command::Load(args) => args.run.output.invocation = typed,
@@ -39,7 +98,8 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Erro
 /// # Errors
 /// What is wrong with it, as for one that was typed.
 pub fn reparse(arguments: impl IntoIterator<Item = String>) -> Result<Cli, String> {
-    read(arguments.into_iter().map(OsString::from)).map_err(|fault| fault.to_string())
+    let arguments: Vec<OsString> = arguments.into_iter().map(OsString::from).collect();
+    read(&arguments, |_| None).map_err(|fault| fault.to_string())
 }
 
 /// A key by flag and another by file: nobody can mean both. The environment's gives way to either.
@@ -84,6 +144,16 @@ pub fn typed_key(arguments: &[OsString]) -> Option<(usize, usize)> {
         return if here { Some((at, value)) } else { (at + 1 < arguments.len()).then_some((at + 1, 0)) };
     }
     None
+}
+
+/// The arguments of a load test that is made from within; `None` where there is no such line. No file is read for it.
+#[must_use]
+pub fn load(flags: &[&str]) -> Option<LoadArgs> {
+    let line: Vec<OsString> = ["connect-bench", "load"].iter().chain(flags).map(OsString::from).collect();
+    match read(&line, |_| None).ok()?.command {
+        Command::Load(args) => Some(args),
+        _ => None,
+    }
 }
 
 /// The long flags of a subcommand.
@@ -137,8 +207,8 @@ mod tests {
     use super::*;
 
     fn invocation(line: &[&str]) -> Vec<String> {
-        let arguments = ["connect-bench"].iter().chain(line).map(OsString::from);
-        match read(arguments).unwrap().command {
+        let arguments: Vec<OsString> = ["connect-bench"].iter().chain(line).map(OsString::from).collect();
+        match read(&arguments, |_| None).unwrap().command {
             Command::Load(args) => args.run.output.invocation,
             Command::Ramp(args) => args.run.output.invocation,
             _ => Vec::new(),
@@ -198,7 +268,8 @@ mod tests {
         ];
         for line in lines {
             assert_eq!(found(line).as_deref(), Some("s3cret"), "{line:?}");
-            assert!(read(["connect-bench"].iter().chain(line).map(OsString::from)).is_ok(), "{line:?}");
+            let arguments: Vec<OsString> = ["connect-bench"].iter().chain(line).map(OsString::from).collect();
+            assert!(read(&arguments, |_| None).is_ok(), "{line:?}");
         }
         for line in [&["load", "-u", "4"][..], &["load", "-nk"], &["load", "-k"], &["run", "--", "-k", "x"]] {
             assert_eq!(found(line), None, "{line:?}");
@@ -208,8 +279,28 @@ mod tests {
     #[test]
     fn a_key_comes_in_one_way() {
         let both = ["connect-bench", "load", "-k", "a", "--api-key-file", "b"].map(OsString::from);
-        let fault = read(both).err().unwrap();
+        let Some(Fault::Typed(fault)) = read(&both, |_| None).err() else { panic!("not refused") };
         assert_eq!(fault.kind(), clap::error::ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn what_a_file_adds_is_written_down_too_and_a_wrong_value_in_it_is_its_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("load");
+        let load = |text: &str, line: &[&str]| {
+            std::fs::write(&path, text).unwrap();
+            let path = path.clone();
+            let line = [&["connect-bench", "--config", "load", "load"], line].concat();
+            read(&line.iter().map(OsString::from).collect::<Vec<_>>(), move |_| Some(path.clone()))
+        };
+        let cli = load("vus = 20\n[load]\nduration = \"30s\"", &["--sandbox"]).unwrap();
+        let Command::Load(args) = cli.command else { panic!("another command") };
+        let said = args.run.output.configured.as_deref();
+        assert!(said.is_some_and(|added| added.ends_with("adds --duration=30s --vus=20")), "{said:?}");
+        assert_eq!((args.vus, args.duration.as_secs()), (Some(20), 30));
+        assert_eq!(args.run.output.invocation.len(), 4);
+        let wrong = load("vus = \"many\"", &[]).err().unwrap().to_string();
+        assert!(wrong.contains("adds to the command line (--vus=many)") && wrong.contains("invalid value"), "{wrong}");
     }
 
     #[test]

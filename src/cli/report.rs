@@ -18,9 +18,9 @@ pub enum SummaryStyle {
 /// Arguments of `connect-bench report`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  connect-bench report                              the newest run again, as text\n  \
+    after_help = "Examples:\n  connect-bench report                              # the newest run again, as text\n  \
                         connect-bench report runs/20260101T000000Z-load-1a2b3c4d --html report.html\n  \
-                        connect-bench report --from report.html --json    what a page has in it\n  \
+                        connect-bench report --from report.html --json    # what a page has in it\n  \
                         connect-bench report --export junit --export k6=summary.json --summary k6"
 )]
 pub struct ReportArgs {

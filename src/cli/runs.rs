@@ -55,7 +55,9 @@ pub enum RunsAction {
 
 /// Arguments of `connect-bench completions`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  connect-bench completions bash > /etc/bash_completion.d/connect-bench")]
+#[command(
+    after_help = "The script asks the program itself: servers saved by rsconnect, runs and baselines are completed, too.\n\nExamples:\n  connect-bench completions bash > /etc/bash_completion.d/connect-bench\n  connect-bench completions zsh > ~/.zfunc/_connect-bench"
+)]
 pub struct CompletionsArgs {
     /// For which shell.
     #[arg(value_enum)]
@@ -64,18 +66,10 @@ pub struct CompletionsArgs {
 
 /// Arguments of `connect-bench man`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  connect-bench man /usr/local/share/man/man1")]
+#[command(after_help = "Examples:\n  connect-bench man /usr/local/share/man/man1")]
 pub struct ManArgs {
     /// The directory that the pages are written to; it must exist.
     pub dir: PathBuf,
-}
-
-/// The completions of a shell, as its own script.
-#[must_use]
-pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut <super::Cli as clap::CommandFactory>::command(), "connect-bench", &mut script);
-    script
 }
 
 /// The man pages: the name of each file, and its text.

@@ -10,6 +10,10 @@ use crate::sandbox::{BalancerKind, CurveSpec, ExtraUser, Profile, Restart, Stall
 
 /// Arguments of `connect-bench sandbox`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  connect-bench sandbox > sandbox.env &\n  connect-bench sandbox --profile azure-load-balanced \
+                  --listen 127.0.0.1:3939\n  connect-bench sandbox --fault-error-rate 0.01 --nodes 2"
+)]
 pub struct SandboxArgs {
     /// Nodes, their speed, and what is in front of them: small, aws-single-server-robust, azure-load-balanced
     #[arg(long, default_value = "small")]

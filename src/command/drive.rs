@@ -10,7 +10,7 @@ use url::Url;
 
 use super::connection::Connections;
 use super::failure::Failure;
-use super::live::Live;
+use super::live::{Live, Noticed};
 use super::rails::Health;
 use super::resume::{Before, Shift};
 use super::signals::Signals;
@@ -98,6 +98,7 @@ pub(super) async fn drive(
     if let Some(before) = &before {
         (whole, environment.started) = (before.whole(&plan), before.started());
     }
+    let about = environment.clone();
     let file = PlanFile { plan: whole.clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
@@ -119,13 +120,14 @@ pub(super) async fn drive(
     if let Some(before) = before {
         course.go_on(before, log, view)?;
     }
-    course.live.begin(&course.plan, view);
+    course.live.begin(&course.plan, about, view);
     loop {
         tokio::select! {
             delivery = run.next() => match delivery {
                 None => break,
                 Some(Delivery::Event(event)) => {
                     view.event(&event);
+                    course.live.event(&event);
                     log.event(&event, view);
                     if event["event"] == "publish"
                         && let Some(action) = course.watch.published()
@@ -135,13 +137,16 @@ pub(super) async fn drive(
                 }
                 Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
             },
-            asked = course.live.next() => course.asked(asked, &run, log, view),
+            noticed = course.live.next() => match noticed {
+                Noticed::Asked(asked) => course.asked(asked, &run, log, view),
+                Noticed::Key(key) => course.live.key(key, view),
+            },
             () = until(course.resume_at) => course.resume(&run, log, view),
             why = sick(&mut health) => course.act(Action::Stop(why), &run, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
-    course.live.end();
+    course.live.end(view);
     signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
@@ -161,7 +166,7 @@ async fn sick(health: &mut Option<&mut Health>) -> String {
     }
 }
 
-fn start(
+pub(super) fn start(
     plan: &Arc<Plan>,
     programs: Arc<dyn Programs>,
     tls: Option<Arc<rustls::ClientConfig>>,
@@ -282,8 +287,8 @@ impl Course {
         if self.state != RunState::Finished {
             self.live.stopped();
         }
-        self.live.second(&second, &self.builder);
-        view.second(&second, &self.plan, self.search.as_ref().map(Search::progress).as_ref());
+        self.live.second(&second, self.search.as_ref(), &self.builder);
+        view.second(&second, &self.plan, self.search.as_ref(), &self.builder);
     }
 
     /// Takes over what was measured before, and the gap.

@@ -1,8 +1,10 @@
 //! Keys while a run is on: single ones, without Enter, where stdin is a terminal and this process is in its foreground.
 //!
 //! The terminal is as it was on every way out: the end of the run, a fault or panic (by `Drop`), Ctrl-C (a graceful end),
-//! Ctrl-Z (given back before the process is stopped, taken again when it goes on in the foreground) and Ctrl-\.
+//! Ctrl-Z (given back before the process is stopped, taken again when it goes on in the foreground) and Ctrl-\. What is
+//! drawn in it (`canvas`) goes and comes with it.
 
+use std::collections::VecDeque;
 use std::io::{Stdin, stdin};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,8 @@ use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, getsid, kill_proces
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::canvas;
 
 /// A key that means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +27,23 @@ pub(super) enum Key {
     Fewer,
     /// `q`.
     Stop,
-    /// `h`, `?`.
+    /// `?`.
     Help,
+    /// `e`.
+    Errors,
+    /// `n`.
+    Nodes,
+    /// `h`.
+    Histogram,
+    /// The space bar: the display stands still, or goes on.
+    Freeze,
+    /// Escape.
+    Back,
+    /// None: the terminal has another size, or is ours again.
+    Redraw,
 }
+
+const ESCAPE: u8 = 0x1b;
 
 impl Key {
     fn of(byte: u8) -> Option<Key> {
@@ -35,9 +53,33 @@ impl Key {
             b'+' | b'=' => Some(Key::More),
             b'-' | b'_' => Some(Key::Fewer),
             b'q' | b'Q' => Some(Key::Stop),
-            b'h' | b'H' | b'?' => Some(Key::Help),
+            b'?' => Some(Key::Help),
+            b'e' | b'E' => Some(Key::Errors),
+            b'n' | b'N' => Some(Key::Nodes),
+            b'h' | b'H' => Some(Key::Histogram),
+            b' ' => Some(Key::Freeze),
             _ => None,
         }
+    }
+
+    /// The keys in what was typed at once. Other keys send several bytes after an escape (F1 is `ESC O P`): none of them
+    /// means anything here.
+    fn all_of(mut typed: &[u8]) -> Vec<Key> {
+        let mut out = Vec::new();
+        while let Some((first, rest)) = typed.split_first() {
+            typed = rest;
+            match (*first, rest) {
+                (ESCAPE, [] | [ESCAPE, ..]) => out.push(Key::Back),
+                // ECMA-48: parameters up to a final byte.
+                (ESCAPE, [b'[', sequence @ ..]) => {
+                    let end = sequence.iter().position(|byte| (0x40..=0x7e).contains(byte));
+                    typed = end.map_or(&[], |end| &sequence[end + 1..]);
+                }
+                (ESCAPE, [b'O', _, after @ ..] | [_, after @ ..]) => typed = after,
+                (byte, _) => out.extend(Key::of(byte)),
+            }
+        }
+        out
     }
 }
 
@@ -45,6 +87,10 @@ impl Key {
 pub(super) struct Keys {
     input: AsyncFd<Stdin>,
     terminal: Held<Stdin>,
+    /// Keys that were typed together with the last one.
+    typed: VecDeque<Key>,
+    /// The terminal has another size, or this process goes on after it was stopped.
+    redraw: [tokio::signal::unix::Signal; 2],
     /// The terminal is gone.
     closed: bool,
 }
@@ -58,9 +104,10 @@ impl Keys {
         let terminal = Held(Arc::new(Terminal::new(stdin(), is_foreground)));
         #[expect(deprecated, reason = "its successor is unsafe; stdin is never replaced")]
         let input = AsyncFd::new(stdin()).ok()?;
+        let redraw = [listen(Signal::WINCH).ok()?, listen(Signal::CONT).ok()?];
         // Until the end of the process: a signal that somebody listens to no longer does what it did by itself.
         tokio::spawn(job_control(terminal.0.clone()));
-        Some(Keys { input, terminal, closed: false })
+        Some(Keys { input, terminal, typed: VecDeque::new(), redraw, closed: false })
     }
 
     /// Takes the terminal: keys come one by one and are not shown.
@@ -75,28 +122,37 @@ impl Keys {
 
     /// Waits for the next key that means something. Can be dropped and called again.
     pub(super) async fn next(&mut self) -> Key {
-        while !self.closed {
-            let Ok(mut ready) = self.input.readable().await else { break };
-            let mut byte = [0];
-            // Reading in the background would stop this process; what is typed there is not for us.
-            let read = if is_foreground(self.input.get_ref()) {
-                rustix::io::read(self.input.get_ref(), &mut byte)
-            } else {
-                Ok(0)
-            };
-            match read {
-                Ok(0) if ready.ready().is_read_closed() => self.closed = true,
-                Ok(0) => ready.clear_ready(),
-                Ok(_) => {
-                    if let Some(key) = Key::of(byte[0]) {
-                        return key;
-                    }
-                }
-                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => ready.clear_ready(),
-                Err(_gone) => self.closed = true,
+        loop {
+            if let Some(key) = self.typed.pop_front() {
+                return key;
+            }
+            let [resized, resumed] = &mut self.redraw;
+            tokio::select! {
+                _ = resized.recv() => return Key::Redraw,
+                _ = resumed.recv() => return Key::Redraw,
+                typed = read(&self.input), if !self.closed => match typed {
+                    Some(typed) => self.typed.extend(Key::all_of(&typed)),
+                    None => self.closed = true,
+                },
             }
         }
-        std::future::pending().await
+    }
+}
+
+/// Waits for what is typed next; `None` when the terminal is gone.
+async fn read(input: &AsyncFd<Stdin>) -> Option<Vec<u8>> {
+    loop {
+        let mut ready = input.readable().await.ok()?;
+        let mut bytes = [0; 64];
+        // Reading in the background would stop this process; what is typed there is not for us.
+        let read = if is_foreground(input.get_ref()) { rustix::io::read(input.get_ref(), &mut bytes) } else { Ok(0) };
+        match read {
+            Ok(0) if ready.ready().is_read_closed() => return None,
+            Ok(0) => ready.clear_ready(),
+            Ok(n) => return Some(bytes[..n].to_vec()),
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => ready.clear_ready(),
+            Err(_gone) => return None,
+        }
     }
 }
 
@@ -181,9 +237,12 @@ fn key_by_key(before: &Termios) -> Termios {
     termios
 }
 
+fn listen(number: Signal) -> std::io::Result<tokio::signal::unix::Signal> {
+    signal(SignalKind::from_raw(number.as_raw()))
+}
+
 /// Gives the terminal back before the process is stopped or killed from the keyboard.
 async fn job_control(terminal: Arc<Terminal<Stdin>>) {
-    let listen = |signal_: Signal| signal(SignalKind::from_raw(signal_.as_raw()));
     let (Ok(mut stop), Ok(mut go_on), Ok(mut quit)) =
         (listen(Signal::TSTP), listen(Signal::CONT), listen(Signal::QUIT))
     else {
@@ -192,20 +251,30 @@ async fn job_control(terminal: Arc<Terminal<Stdin>>) {
     loop {
         tokio::select! {
             _ = stop.recv() => {
+                canvas::hide();
                 terminal.give_back();
                 if somebody_would_continue_us() {
                     // What SIGTSTP does by itself where nobody listens to it. Returns when we go on.
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
-                terminal.take();
+                take_again(&terminal);
             }
-            _ = go_on.recv() => terminal.take(),
+            _ = go_on.recv() => take_again(&terminal),
             _ = quit.recv() => {
+                canvas::hide();
                 terminal.give_back();
                 // What SIGQUIT does by itself: at once, with a core.
                 std::process::abort();
             }
         }
+    }
+}
+
+/// Takes the terminal again, and draws in it again, if it is ours.
+fn take_again(terminal: &Terminal<Stdin>) {
+    terminal.take();
+    if is_foreground(&terminal.of) {
+        canvas::show();
     }
 }
 
@@ -259,7 +328,12 @@ mod tests {
 
     #[test]
     fn keys_and_what_is_none() {
-        assert_eq!("pP+=-_qQ?".bytes().filter_map(Key::of).count(), 9);
-        assert_eq!("\n\u{1b}[Axy0 ".bytes().filter_map(Key::of).count(), 0);
+        assert_eq!(Key::all_of(b"pP+=-_qQ?enh ").len(), 13);
+        assert_eq!(Key::all_of(b"\nxy0\x1b[A\x1b[1;5P\x1bOPx"), []);
+        // Escape alone, twice, and before another key; Alt with a key is another key.
+        assert_eq!(Key::all_of(b"\x1b"), [Key::Back]);
+        assert_eq!(Key::all_of(b"\x1b\x1b"), [Key::Back, Key::Back]);
+        assert_eq!(Key::all_of(b"\x1b[6~q\x1bq"), [Key::Stop]);
+        assert_eq!(Key::all_of(b"\x1b[1;"), []);
     }
 }

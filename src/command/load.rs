@@ -54,7 +54,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
 }
 
 async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failure> {
-    let mut view = View::new(args.run.output.quiet);
+    let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
@@ -69,7 +69,7 @@ async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failur
         let vus = vus(args, aim.as_ref())?;
         return dry::run(&args.run, &Shape::constant(vus, duration, warm_up, &args.run.engine));
     }
-    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     signals.live = live;
@@ -120,7 +120,7 @@ pub(super) async fn conclude(
     summary.left_behind = left;
     summary.api_requests_sent += session.further_requests();
     log.summary(&summary, view);
-    signals.live.ended(&summary.state);
+    signals.live.ended(&summary);
     view.finish();
     Ok(summary)
 }

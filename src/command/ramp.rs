@@ -35,7 +35,7 @@ struct Ramped {
 }
 
 pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
-    let mut view = View::new(args.run.output.quiet);
+    let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     if args.run.rails.dry_run {
         return dry::run(&args.run, &expected);
     }
-    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     signals.live = live;

@@ -25,7 +25,7 @@ use crate::plan::{DataPlan, StepList, StepsPlan};
 use crate::scenario::{self, Exec, LoadTest, Scenario};
 
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
-    let mut view = View::new(args.run.output.quiet);
+    let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
     check_engine(&args.run.engine)?;
     let baselines = output::baselines(&args.baseline)?;
@@ -45,7 +45,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     if args.run.rails.dry_run {
         return dry::run(&args.run, &shape(&load_test));
     }
-    let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     signals.live = live;

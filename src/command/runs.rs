@@ -11,7 +11,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::output::print;
 use super::view::View;
-use crate::cli::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
+use crate::cli::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, pages, script};
 use crate::exit::Exit;
 use crate::host::Environment;
 use crate::posit_connect::journal;
@@ -166,7 +166,8 @@ fn prune(root: &Path, (keep, older_than): (Option<usize>, Option<Duration>), dry
 
 /// A shell's completions, on stdout.
 pub(super) fn complete(args: &CompletionsArgs) -> Result<Exit, Failure> {
-    print(&String::from_utf8_lossy(&completions(args.shell))).map_err(Failure::from)?;
+    let script = script(args.shell).context("the completions")?;
+    print(&String::from_utf8_lossy(&script)).map_err(Failure::from)?;
     Ok(Exit::Pass)
 }
 

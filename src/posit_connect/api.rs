@@ -96,6 +96,20 @@ impl Client {
         Ok(())
     }
 
+    /// The time of the server, to the second, from the `Date` of its answer to a ping; `None` where it says none. Needs no
+    /// key.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached.
+    pub async fn date(&self) -> Result<Option<Timestamp>, ApiError> {
+        let mut call = Call::new(Method::GET, self.server().join(&["__ping__"]));
+        call.with_key = false;
+        let answer = self.transport.send(&call).await?;
+        let date = answer.headers.get(http::header::DATE).and_then(|value| value.to_str().ok());
+        // HTTP's form of it is one of RFC 2822's.
+        Ok(date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()).map(|date| date.timestamp()))
+    }
+
     /// Version and node of the server. Needs no key, and sends none.
     ///
     /// # Errors

@@ -89,7 +89,7 @@ impl Course {
 }
 
 /// Makes a [`Course`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Builder {
     /// Indices of the series that fetch, of all series, and of the scenarios that fetch.
     fetching: Vec<usize>,
@@ -129,7 +129,7 @@ impl Slots {
 }
 
 /// A phase of a publish on the time axis.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Phase {
     kind: usize,
     from_ms: f64,

@@ -37,7 +37,8 @@ use figure::Figure;
 pub use gate::page as gate;
 pub use history::page as history;
 
-const STYLE: &str = include_str!("html/report.css");
+/// The style of every page.
+pub const STYLE: &str = include_str!("html/report.css");
 const SCRIPT: &str = include_str!("html/report.js");
 
 /// One run of a page, with what is computed of it once.
@@ -136,6 +137,12 @@ impl Head<'_> {
             }
         }
     }
+}
+
+/// One run as a part of a page, for a page that shows it while it is on.
+#[must_use]
+pub fn fragment(recorded: &Recorded) -> String {
+    section(0, recorded, &[]).into_string()
 }
 
 /// Only this style and this script, and nothing from anywhere.

@@ -142,7 +142,7 @@ pub struct Jump {
 }
 
 /// A course that is being recorded.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Recording {
     points: Vec<Point>,
     /// Seconds in a full point, less one: zero to begin with.

@@ -187,7 +187,7 @@ async fn play(scene: &str, flags: &[&str]) {
     }
     let sandbox = Sandbox::quick(&[]).await;
     let bench = Bench::on(&sandbox);
-    let load = [&["load", "-u", "20", "--warmup", "0s", "--no-publish"], flags].concat();
+    let load = [&["load", "-u", "20", "--warmup", "0s", "--no-publish", "--no-tui"], flags].concat();
     let ended = bench.play(STAGE, scene, &load).await;
     assert!(ended.code == Some(0) && ended.stdout.ends_with("as it should be\n"), "{ended:#?}");
     if scene != "quit" {

@@ -37,7 +37,7 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "io::s
 /// Who may import whom, besides the pure modules, which all may. A new module needs a row here.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
-    ("cli", &["connection_options", "rails", "sandbox", "secret", "units"]),
+    ("cli", &["connection_options", "posit_connect", "rails", "rundir", "sandbox", "secret", "units"]),
     ("control", &["engine"]),
     ("host", &[]),
     ("summary", &["host"]),
@@ -47,7 +47,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("posit_connect", &["engine", "http"]),
     ("report", &[]),
     ("steps", &["engine"]),
-    ("command", &["cli", "control", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps"]),
+    ("web", &["host", "report"]),
+    (
+        "command",
+        &["cli", "control", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps", "web"],
+    ),
     ("main", &["cli", "command"]),
     ("lib", &[]),
 ];

@@ -82,7 +82,7 @@ pub struct Slot {
 }
 
 /// A slot that can still take seconds.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Open {
     pub(super) from_s: u64,
     pub(super) part: Part,
