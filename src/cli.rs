@@ -26,7 +26,7 @@ pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, H
 pub use invocation::{flags, parse};
 pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
-pub use sandbox::{SandboxArgs, SandboxLog};
+pub use sandbox::{ContentKind, SandboxArgs, SandboxLog};
 pub use server::{ContentArgs, FetchAuth, ServerArgs, TargetArgs};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented

@@ -21,6 +21,7 @@ mod evidence;
 mod export;
 mod failure;
 mod gate;
+mod guard;
 mod history;
 mod keys;
 mod live;
@@ -44,6 +45,8 @@ mod signals;
 mod target;
 mod validate;
 mod view;
+
+pub use guard::guard;
 
 use failure::Failure;
 

@@ -1,9 +1,10 @@
 //! The binary: parse, dispatch, exit code.
 
+use std::process::{ExitCode, Termination as _};
+
 use connect_bench::cli::parse;
 use connect_bench::command;
-use connect_bench::exit::Exit;
 
-fn main() -> Exit {
-    command::dispatch(parse())
+fn main() -> ExitCode {
+    command::guard().unwrap_or_else(|| command::dispatch(parse()).report())
 }
