@@ -10,7 +10,7 @@ use super::support::{Api, config, python, python_bundle, until, wsgi};
 
 /// Content whose `/held` answers once a file is there.
 struct Held {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     go: PathBuf,
     guid: String,
 }
@@ -23,7 +23,13 @@ impl Held {
         api.set_environment(&guid, "GO", &go.to_string_lossy()).await;
         let task = api.deploy(&guid, wsgi()).await;
         assert_eq!(task["code"], 0, "{task:#}");
-        Self { _folder: folder, go, guid }
+        Self { folder, go, guid }
+    }
+
+    /// How many requests are in the handlers of all processes.
+    fn inside(&self) -> usize {
+        let files = std::fs::read_dir(self.folder.path()).unwrap();
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap().parse::<usize>().unwrap_or(0)).sum()
     }
 
     fn ask(&self, api: &Api) -> tokio::task::JoinHandle<(u16, String)> {
@@ -47,7 +53,7 @@ async fn processes_times_connections_are_served_at_once_the_rest_waits_or_is_ref
         let asked: Vec<_> = (0..5 * slots + 3).map(|_| held.ask(&api)).collect();
         until("the processes are full and so is the queue", async || {
             let node = api.node().await;
-            node["in_flight"] == slots && node["waiting_for_a_process"] == 4 * slots
+            node["in_flight"] == slots && node["waiting_for_a_process"] == 4 * slots && held.inside() == slots
         })
         .await;
         until("the others are refused", async || asked.iter().filter(|asked| asked.is_finished()).count() == 3).await;
@@ -180,7 +186,7 @@ async fn a_redeploy_lets_old_requests_finish_in_the_old_process() {
     let api = Api::of(&sandbox);
     let held = Held::new(&api, "replaced", json!({})).await;
     let old = held.ask(&api);
-    until("the old process has it", async || api.node().await["in_flight"] == 1).await;
+    until("the old process has it", async || held.inside() == 1).await;
     let (_, pid) = api.fetch(&held.guid, "/pid").await;
     let task = api.deploy(&held.guid, wsgi()).await;
     assert_eq!(task["code"], 0, "{task:#}");

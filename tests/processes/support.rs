@@ -35,10 +35,12 @@ def app(environ, start_response):
         print("crashing now", flush=True)
         os._exit(3)
     elif path == "/held":
-        # Until the file `go` is there. The most that were in here at once are told.
+        # Until the file `go` is there. How many are in here is told beside it, and the most in the answer.
         with lock:
             now += 1
             most = max(most, now)
+            with open(f"{os.environ['GO']}.{os.getpid()}", "w") as file:
+                file.write(str(now))
         while not os.path.exists(os.environ["GO"]):
             time.sleep(0.005)
         with lock:

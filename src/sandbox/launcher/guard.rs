@@ -3,7 +3,7 @@
 //! the sandbox itself was killed, which it learns from its stdin being closed.
 
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -66,6 +66,9 @@ impl Limits {
     }
 }
 
+/// Says a line to the log of the process.
+pub type Say = fn(&str);
+
 /// What happens to a guard.
 enum Event {
     Ended(Pid, WaitStatus),
@@ -78,7 +81,7 @@ enum Event {
 /// Runs as a guard when the arguments (without the program's name) say so. Gives the exit code: the program's, 128 and
 /// the signal that ended it, or 127 when it could not be started. `None`: they say something else.
 #[must_use]
-pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<i32> {
+pub fn run(mut arguments: impl Iterator<Item = OsString>, say: Say) -> Option<i32> {
     if arguments.next()? != WORD {
         return None;
     }
@@ -86,17 +89,12 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<i32> {
     let limits = Limits { memory: number()?, file_size: number()?, open_files: number()?, processes: number()? };
     let program = arguments.next()?;
     Some(match start(limits, &program, arguments) {
-        Ok(child) => watch(child, limits.processes),
+        Ok(child) => watch(child, limits.processes, say),
         Err(error) => {
             say(&format!("cannot start {}: {error}", program.to_string_lossy()));
             NOT_STARTED
         }
     })
-}
-
-/// To the log of the process; where nobody listens nothing is said.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "[sandbox] {text}");
 }
 
 fn start(limits: Limits, program: &OsString, arguments: impl Iterator<Item = OsString>) -> std::io::Result<Pid> {
@@ -107,7 +105,7 @@ fn start(limits: Limits, program: &OsString, arguments: impl Iterator<Item = OsS
     Ok(Pid::from_child(&child))
 }
 
-fn watch(child: Pid, most: u64) -> i32 {
+fn watch(child: Pid, most: u64, say: Say) -> i32 {
     let (sender, events) = channel();
     let told = sender.clone();
     let reaps = std::thread::Builder::new().spawn(move || reap(&sender));
@@ -121,7 +119,7 @@ fn watch(child: Pid, most: u64) -> i32 {
         kill_all();
         return NOT_STARTED;
     }
-    let code = until_ended(child, most, &events);
+    let code = until_ended((child, most), &events, say);
     kill_all();
     let deadline = Instant::now() + GRACE;
     while Instant::now() < deadline && !matches!(events.recv_timeout(GRACE), Ok(Event::Alone) | Err(_)) {}
@@ -129,7 +127,7 @@ fn watch(child: Pid, most: u64) -> i32 {
 }
 
 /// Waits for the program's end, which comes by itself, because we are told, or because there are too many processes.
-fn until_ended(child: Pid, most: u64, events: &Receiver<Event>) -> i32 {
+fn until_ended((child, most): (Pid, u64), events: &Receiver<Event>, say: Say) -> i32 {
     let mut kill_at: Option<Instant> = None;
     let mut census = Census::new(most);
     loop {
@@ -245,7 +243,7 @@ mod tests {
     #[test]
     fn only_the_word_makes_it_a_guard() {
         let arguments = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>().into_iter();
-        assert_eq!(run(arguments("load -u 8")), None);
-        assert_eq!(run(arguments("__guard 1 2 three 4 true")), None);
+        assert_eq!(run(arguments("load -u 8"), |_| {}), None);
+        assert_eq!(run(arguments("__guard 1 2 three 4 true"), |_| {}), None);
     }
 }

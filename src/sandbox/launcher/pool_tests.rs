@@ -164,7 +164,7 @@ fn a_retired_pool_finishes_what_it_has_and_stops() {
 #[test]
 fn other_connections_per_process_take_other_processes() {
     let now = Instant::now();
-    let few = runtime(&json!({"max_conns_per_process": 1, "min_processes": 1}));
+    let few = runtime(&json!({"max_conns_per_process": 1, "min_processes": 1, "max_processes": 1}));
     let mut pool = warm(now, &few);
     pool.arrive(now, 1, &few);
     let many = runtime(&json!({"max_conns_per_process": 9, "min_processes": 1}));
