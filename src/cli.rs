@@ -34,7 +34,7 @@ pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, H
 pub use invocation::{flags, load, parse, reparse, typed_key};
 pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, pages};
-pub use sandbox::{SandboxArgs, SandboxLog};
+pub use sandbox::{ContentKind, SandboxArgs, SandboxLog};
 pub use selftest::SelftestArgs;
 pub use server::{ContentArgs, FetchAuth, RailsArgs, ServerArgs, TargetArgs};
 pub use setup::{DoctorArgs, InitArgs};

@@ -24,6 +24,7 @@ mod evidence;
 mod export;
 mod failure;
 mod gate;
+mod guard;
 mod hide;
 mod history;
 mod hosts;
@@ -54,6 +55,8 @@ mod signals;
 mod target;
 mod validate;
 mod view;
+
+pub use guard::guard;
 
 use failure::Failure;
 pub use hide::hide_key;

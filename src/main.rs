@@ -1,15 +1,20 @@
 //! The binary: parse, dispatch, exit code.
 
+use std::process::{ExitCode, Termination as _};
+
 use connect_bench::cli::{answer, parse};
 use connect_bench::command;
-use connect_bench::exit::Exit;
 
-fn main() -> Exit {
+fn main() -> ExitCode {
+    if let Some(code) = command::guard() {
+        return code;
+    }
     command::hide_key();
     // A shell asks what can be typed: nothing else is done then.
     answer();
-    match parse() {
+    let exit = match parse() {
         Ok(cli) => command::dispatch(cli),
         Err(fault) => command::refuse(&fault),
-    }
+    };
+    exit.report()
 }

@@ -76,6 +76,17 @@ pub struct Target {
     pub processes: Option<Processes>,
 }
 
+/// What follows the profile's name where the sandbox ran content in real processes.
+pub const REAL_PROCESSES: &str = "+processes";
+
+impl Target {
+    /// Whether it is a sandbox whose speed is put in; otherwise it is as fast as what it runs on.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.sandbox && !self.sandbox_profile.as_deref().is_some_and(|profile| profile.ends_with(REAL_PROCESSES))
+    }
+}
+
 /// Limits of the processes that serve a content item, on each node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -30,6 +30,7 @@ mod demand;
 mod deploy;
 mod error;
 mod faults;
+mod launcher;
 mod manifest;
 mod node;
 mod processes;
@@ -44,10 +45,14 @@ mod tasks;
 pub use balancer::BalancerKind;
 pub use curve::{Curve, CurveError, CurveSpec, SATURATED_SHARE};
 pub use faults::{Faults, Restart, Stall, parse_duration};
+pub use launcher::ProcessOptions;
+pub use launcher::guard;
+pub use launcher::guard::Limits;
 pub use profile::{Profile, Shape};
 
 use bundles::BundleDir;
 use cluster::Cluster;
+use launcher::Launcher;
 use node::Shared;
 use store::Store;
 
@@ -103,6 +108,8 @@ pub struct Config {
     pub faults: Faults,
     /// Log a line per request.
     pub log_requests: bool,
+    /// Really start what is deployed; `None`: content is simulated.
+    pub processes: Option<ProcessOptions>,
 }
 
 /// Somebody else with a key.
@@ -154,6 +161,7 @@ impl Config {
             max_upload: 1 << 30,
             faults: Faults::default(),
             log_requests: false,
+            processes: None,
         }
     }
 }
@@ -308,12 +316,18 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
     let listen = config.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| StartError::Listen(listen, error))?;
+    let processes = Arc::new(processes::Processes::default());
+    let launcher = config.processes.as_ref().map(|options| {
+        let environments = options.environments.clone().unwrap_or_else(|| root.join("environments"));
+        Launcher::new(options, environments, Arc::clone(&processes), format!("http://{address}"))
+    });
     let shared = Shared {
         config,
         store,
         bundles,
         catalog: catalog::Catalog::default(),
-        processes: processes::Processes::default(),
+        processes,
+        launcher: launcher.transpose()?,
         packages: deploy::PackageCache::default(),
         users,
     };

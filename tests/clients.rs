@@ -70,9 +70,14 @@ struct Server {
 
 impl Server {
     fn start(version: &str) -> Self {
+        Self::with(version, &[])
+    }
+
+    fn with(version: &str, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
             .args(["sandbox", "--exit-with-parent", "--deploy-time", "200ms", "--spawn-delay", "10ms"])
             .args(["--connect-version", version])
+            .args(flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -220,6 +225,34 @@ fn rsconnect_python_deploys_once_to_an_older_server() {
     let args = ["deploy", "manifest", "manifest.json", "-s", &server.url, "-k", &server.key, "--new"];
     let text = bench.rsconnect(&args, &["Verifying deployed content", done]);
     assert_eq!(text.matches(done).count(), 1, "{text}");
+    server.stop();
+}
+
+#[test]
+fn rsconnect_python_publishes_both_fixtures_to_real_processes() {
+    let Some(bench) = Bench::new() else { return };
+    let r = Command::new("Rscript").args(["-e", "library(plumber)"]).output();
+    if !r.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "R with plumber is not installed");
+        eprintln!("skipped: R with plumber is not installed");
+        return;
+    }
+    let environments = Path::new(env!("CARGO_TARGET_TMPDIR")).join("environments");
+    let server =
+        Server::with("2025.09.0", &["--content", "processes", "--environments", environments.to_str().unwrap()]);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+    let said = [("flask-stocks", "using Python"), ("plumber-stocks", "using R")];
+    for (fixture, says) in said {
+        let manifest = fixtures.join(fixture).join("manifest.json");
+        let args = ["deploy", "manifest", manifest.to_str().unwrap(), "-s", &server.url, "-k", &server.key, "--new"];
+        let done = "Deployment completed successfully.";
+        bench.rsconnect(&args, &[says, "The application accepts connections", "Verifying deployed content", done]);
+    }
+    // posit-sdk on an application that there is: deploy, change, restart, delete.
+    let app = bench.home.path().join("app");
+    std::fs::copy(fixtures.join("flask-stocks/app.py"), app.join("app.py")).unwrap();
+    let (code, text) = bench.run("python", &["-c", SDK_SCRIPT, &server.url, &server.key, &app.to_string_lossy()]);
+    assert!(code == 0 && text.contains("gone"), "{text}");
     server.stop();
 }
 

@@ -79,12 +79,31 @@ pub struct SandboxArgs {
     /// The API answers pages of HTML
     #[arg(long)]
     pub fault_html: bool,
+    /// What answers for content that was deployed: simulated, at the speed of the curve; or processes, which are really
+    /// restored and started here, as the user that runs the sandbox: deploy only what you trust
+    #[arg(long, value_name = "KIND", default_value = "simulated")]
+    pub content: ContentKind,
+    /// Keep the environments of Python content here, for the next sandbox as well, instead of with the other data
+    #[arg(long, value_name = "DIR")]
+    pub environments: Option<PathBuf>,
+    /// Most memory of a process of content, in MiB
+    #[arg(long, value_name = "MIB", default_value = "4096", value_parser = clap::value_parser!(u64).range(64..))]
+    pub process_memory: u64,
     /// Log these on stderr
     #[arg(long, value_name = "WHAT")]
     pub log: Option<SandboxLog>,
     /// End when stdin is closed, so that a parent that was killed leaves no sandbox behind
     #[arg(long)]
     pub exit_with_parent: bool,
+}
+
+/// What answers for deployed content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ContentKind {
+    /// The routes of the built-in applications, at the speed that the curve says.
+    Simulated,
+    /// The application itself, in processes of its own.
+    Processes,
 }
 
 /// What the sandbox logs.

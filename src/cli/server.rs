@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::sandbox::ContentKind;
 use crate::rails::CapList;
 use crate::secret::KeyText;
 
@@ -75,6 +76,10 @@ pub struct TargetArgs {
     /// Start our stand-in server with this curve per node.
     #[arg(long, value_name = "XMAX,R0_MS,P,KAPPA[,NODES]", conflicts_with = "sandbox", allow_hyphen_values = true)]
     pub sandbox_curve: Option<String>,
+    /// What our stand-in answers with: `simulated`, at the speed of the profile or curve; or `processes`, the applications
+    /// themselves, restored and started on this machine.
+    #[arg(long, value_enum, default_value_t = ContentKind::Simulated)]
+    pub sandbox_content: ContentKind,
     /// Fetch this URL, whatever serves it: no Connect API, no key, nothing published.
     #[arg(long, value_name = "URL", conflicts_with_all = ["sandbox", "sandbox_curve", "content", "fetch_bundle"])]
     pub url: Option<String>,

@@ -22,7 +22,7 @@ use super::view::View;
 use crate::baseline::Baseline;
 use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Objective, Outcome, Search, SearchConfig};
-use crate::cli::{RampArgs, RampMethod};
+use crate::cli::{ContentKind, RampArgs, RampMethod};
 use crate::exit::Exit;
 use crate::plan::Executor;
 use crate::report;
@@ -193,10 +193,14 @@ fn deliver(
 fn same_target(args: &RampArgs) -> String {
     let target = &args.run.target;
     let server = &args.run.server;
+    let content = match target.sandbox_content {
+        ContentKind::Simulated => "",
+        ContentKind::Processes => " --sandbox-content processes",
+    };
     match (&target.url, &target.sandbox_curve, &target.sandbox, &server.name) {
         (Some(url), ..) => format!(" --url '{url}'"),
-        (_, Some(curve), ..) => format!(" --sandbox-curve {curve}"),
-        (_, _, Some(profile), _) => format!(" --sandbox={profile}"),
+        (_, Some(curve), ..) => format!(" --sandbox-curve {curve}{content}"),
+        (_, _, Some(profile), _) => format!(" --sandbox={profile}{content}"),
         (_, _, _, Some(name)) => format!(" --name {name}"),
         // The server comes from the environment, or has to be named again.
         _ => server

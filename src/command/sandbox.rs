@@ -5,9 +5,9 @@ use std::io::{self, Read as _, Write as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::cli::{SandboxArgs, SandboxLog};
+use crate::cli::{ContentKind, SandboxArgs, SandboxLog};
 use crate::exit::Exit;
-use crate::sandbox::{BalancerKind, Config, CurveError, Faults, Sandbox, StartError};
+use crate::sandbox::{BalancerKind, Config, CurveError, Faults, Limits, ProcessOptions, Sandbox, StartError};
 
 /// Serves the stand-in until it is told to stop.
 pub(super) fn run(args: &SandboxArgs) -> Exit {
@@ -87,6 +87,15 @@ fn until_told(exit_with_parent: bool) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
+fn processes(args: &SandboxArgs) -> Result<Option<ProcessOptions>, Fault> {
+    if args.content == ContentKind::Simulated {
+        return Ok(None);
+    }
+    let limits = Limits { memory: args.process_memory << 20, ..Limits::default() };
+    // We are the guard of each process, too.
+    Ok(Some(ProcessOptions { guard: std::env::current_exe()?, limits, environments: args.environments.clone() }))
+}
+
 fn config(args: &SandboxArgs) -> Result<Config, Fault> {
     let mut shape = args.profile.shape()?;
     if let Some(spec) = args.curve {
@@ -123,6 +132,7 @@ fn config(args: &SandboxArgs) -> Result<Config, Fault> {
         strict_bundles: args.strict_bundles,
         faults,
         log_requests: args.log == Some(SandboxLog::Requests),
+        processes: processes(args)?,
         ..Config::new(shape)
     })
 }

@@ -11,9 +11,10 @@ use super::failure::Failure;
 use super::hosts::Hosts;
 use super::signals::Signals;
 use super::view::View;
-use crate::cli::{RunArgs, ServerArgs, TargetArgs};
+use crate::cli::{ContentKind, RunArgs, ServerArgs, TargetArgs};
 use crate::exit::Exit;
 use crate::http::tls::ExtraRoots;
+use crate::plan::REAL_PROCESSES;
 use crate::posit_connect::servers::{self, SavedServer, SavedServers, ServersError};
 use crate::posit_connect::{CaCert, ClientConfig, ServerAddress};
 use crate::secret::{ApiKey, KeySource, KeyText};
@@ -49,6 +50,9 @@ pub(super) async fn resolve(
     if target.sandbox.is_some() || target.sandbox_curve.is_some() {
         let signals = listen()?;
         return Ok((Aim::Connect(Box::new(sandbox(target, seed, view).await?)), signals));
+    }
+    if target.sandbox_content == ContentKind::Processes {
+        return Err(Failure::usage("--sandbox-content says what a sandbox answers with: add --sandbox"));
     }
     let aim = aim(server, target)?;
     let (url, loopback) = aim.place();
@@ -121,6 +125,13 @@ async fn sandbox(target: &TargetArgs, seed: u64, view: &View) -> Result<ConnectA
             profile.parse::<crate::sandbox::Profile>().map_err(|e| Failure::usage(format!("--sandbox: {e}")))?;
             arguments.extend(["--profile".to_owned(), profile.clone()]);
             profile
+        }
+    };
+    let profile = match target.sandbox_content {
+        ContentKind::Simulated => profile,
+        ContentKind::Processes => {
+            arguments.extend(["--content".to_owned(), "processes".to_owned()]);
+            format!("{profile}{REAL_PROCESSES}")
         }
     };
     view.doing(&format!("starting the sandbox ({profile})"));

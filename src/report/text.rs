@@ -90,7 +90,12 @@ fn ends_in_digit(word: &str) -> bool {
 pub(crate) fn what(target: &Target) -> String {
     if target.sandbox {
         let profile = target.sandbox_profile.as_deref().unwrap_or("own");
-        return format!("SANDBOX ({profile}), not Posit Connect: a stand-in with a known capacity");
+        let what = if target.is_simulated() {
+            "a stand-in with a known capacity"
+        } else {
+            "a stand-in that ran the content in real processes on this machine"
+        };
+        return format!("SANDBOX ({profile}), not Posit Connect: {what}");
     }
     match &target.connect_version {
         Some(version) => format!("Posit Connect {version} at {}", target.url),

@@ -12,6 +12,9 @@ use tokio::io::AsyncWriteExt as _;
 
 /// Greatest size of everything in a bundle together, unpacked.
 const UNPACKED_LIMIT: u64 = 2 << 30;
+/// A bundle that unpacks to more than this is looked at for how much it shrank: nothing but a bomb shrinks so much.
+const SURELY_FINE: u64 = 64 << 20;
+const GREATEST_RATIO: u64 = 100;
 /// Greatest size of a manifest.
 const MANIFEST_LIMIT: u64 = 32 << 20;
 /// Most entries in a bundle.
@@ -32,6 +35,11 @@ pub(super) enum BundleFault {
     /// Too much in it.
     #[error("the bundle could not be extracted: {0}")]
     Size(&'static str),
+    /// More than is taken is announced.
+    #[error(
+        "the bundle could not be extracted: `{path}` makes it {bytes} bytes unpacked, {limit} are allowed for its size"
+    )]
+    Declared { path: String, bytes: u64, limit: u64 },
     /// No manifest, or not JSON.
     #[error("the manifest.json of the bundle is missing or invalid: {0}")]
     Manifest(String),
@@ -147,9 +155,10 @@ impl Receiver {
 /// Reads the manifest of a bundle without unpacking it. Blocks.
 pub(super) fn manifest_of(archive: &Path) -> Result<Value, BundleFault> {
     let (mut paths, mut manifests) = (Vec::new(), Vec::new());
-    let mut tar = open(archive)?;
+    let (mut tar, mut room) = open(archive)?;
     for entry in tar.entries()? {
         let mut entry = entry?;
+        room.take(&entry)?;
         let Some(path) = safe_path(&entry.path()?)? else { continue };
         if path.file_name().is_some_and(|name| name == "manifest.json") && entry.header().entry_type().is_file() {
             let mut bytes = Vec::new();
@@ -177,9 +186,10 @@ pub(super) fn unpack(archive: &Path, into: &Path) -> Result<(), BundleFault> {
     let parent = into.parent().ok_or(BundleFault::Size("no place to unpack to"))?;
     std::fs::create_dir_all(parent)?;
     let work = tempfile::tempdir_in(parent)?;
-    let mut tar = open(archive)?;
+    let (mut tar, mut room) = open(archive)?;
     for (index, entry) in tar.entries()?.enumerate() {
         let mut entry = entry?;
+        room.take(&entry)?;
         if index >= ENTRY_LIMIT {
             return Err(BundleFault::Size("too many entries"));
         }
@@ -208,9 +218,33 @@ pub(super) fn inside(root: &Path, path: &str) -> Option<PathBuf> {
     Some(relative.map_or_else(|| root.to_owned(), |relative| root.join(relative)))
 }
 
-fn open(archive: &Path) -> io::Result<tar::Archive<impl Read>> {
-    let unpacked = GzDecoder::new(io::BufReader::new(File::open(archive)?));
-    Ok(tar::Archive::new(Limited { inner: unpacked, left: UNPACKED_LIMIT }))
+fn open(archive: &Path) -> io::Result<(tar::Archive<impl Read>, Room)> {
+    let file = File::open(archive)?;
+    let limit = limit(file.metadata()?.len());
+    let unpacked = GzDecoder::new(io::BufReader::new(file));
+    Ok((tar::Archive::new(Limited { inner: unpacked, left: limit }), Room { limit, declared: 0 }))
+}
+
+/// How many bytes a bundle of that size may be unpacked.
+fn limit(size: u64) -> u64 {
+    size.saturating_mul(GREATEST_RATIO).clamp(SURELY_FINE, UNPACKED_LIMIT)
+}
+
+/// What the entries say of their sizes, before anything of them is written.
+struct Room {
+    limit: u64,
+    declared: u64,
+}
+
+impl Room {
+    fn take(&mut self, entry: &tar::Entry<'_, impl Read>) -> Result<(), BundleFault> {
+        self.declared = self.declared.saturating_add(entry.size());
+        if self.declared <= self.limit {
+            return Ok(());
+        }
+        let path = entry.path().map(|path| path.display().to_string()).unwrap_or_default();
+        Err(BundleFault::Declared { path, bytes: self.declared, limit: self.limit })
+    }
 }
 
 /// The path without `./`; `None` for the root itself.
@@ -353,6 +387,23 @@ mod tests {
         assert!(io::copy(&mut limited, &mut io::sink()).is_err());
         let mut exact = Limited { inner: io::repeat(0).take(10), left: 10 };
         assert_eq!(io::copy(&mut exact, &mut io::sink()).unwrap(), 10);
+    }
+
+    #[test]
+    fn what_is_announced_counts_before_it_is_unpacked() {
+        assert_eq!([limit(0), limit(1 << 20), limit(1 << 40)], [SURELY_FINE, 100 << 20, UNPACKED_LIMIT]);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut gzip = GzEncoder::new(file.reopen().unwrap(), Compression::fast());
+        let mut header = tar::Header::new_gnu();
+        header.set_path("huge").unwrap();
+        header.set_size(10 << 30);
+        header.set_cksum();
+        io::Write::write_all(&mut gzip, header.as_bytes()).unwrap();
+        gzip.finish().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        for fault in [unpack(file.path(), &place.path().join("1")), manifest_of(file.path()).map(|_| ())] {
+            assert!(matches!(fault, Err(BundleFault::Declared { .. })), "{fault:?}");
+        }
     }
 
     #[test]

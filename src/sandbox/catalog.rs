@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::launcher::settings::{IDLE_TIMEOUT_S, Runtime};
 use super::manifest::{App, app_mode};
 use super::store::{Store, User};
-
-/// Seconds that a process stays without requests, unless the content item says otherwise.
-pub(super) const IDLE_TIMEOUT_S: u64 = 120;
 
 /// A content item, ready to be served.
 #[derive(Debug)]
@@ -26,6 +24,8 @@ pub(super) struct Item {
     pub(super) releases: HashMap<i64, App>,
     /// How long a process stays without requests; `None` when one is kept warm.
     pub(super) idle: Option<Duration>,
+    /// How real processes of it are run.
+    pub(super) runtime: Runtime,
 }
 
 /// Who may fetch a content item.
@@ -134,6 +134,7 @@ async fn load(store: &Store, guid: &str) -> Result<Option<Item>, sqlx::Error> {
     let warm = setting("min_processes").is_some_and(|n| n > 0);
     Ok(Some(Item {
         releases: releases.collect(),
+        runtime: Runtime::of(&row.settings),
         idle: (!warm).then(|| Duration::from_secs(setting("idle_timeout").unwrap_or(IDLE_TIMEOUT_S))),
         access: match row.access_type.as_str() {
             "all" => Access::All,

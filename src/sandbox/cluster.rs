@@ -103,6 +103,7 @@ impl Cluster {
         let n_sat = curve.n_sat();
         let mut json = self.counts.to_json();
         json["sandbox"] = json!(SERVER);
+        json["content"] = json!(if self.shared.launcher.is_some() { "processes" } else { "simulated" });
         json["capacity"] = json!({
             "nodes": nodes,
             "curve_per_node": {
@@ -119,6 +120,10 @@ impl Cluster {
             "demand_cv": config.demand_cv,
             "seed": config.seed,
         });
+        if self.shared.launcher.is_some() {
+            // Real processes are as fast as they are.
+            json["capacity"] = Value::Null;
+        }
         let nodes: Vec<Value> = self
             .members
             .iter()
@@ -142,6 +147,9 @@ impl Cluster {
 
     /// Ends what is not ended by dropping it.
     pub(super) async fn close(&self) {
+        if let Some(launcher) = &self.shared.launcher {
+            launcher.close().await;
+        }
         self.shared.store.close().await;
     }
 
@@ -219,8 +227,7 @@ fn sign(headers: &mut HeaderMap) {
 impl Member {
     async fn answer(&self, class: Class, request: Request<Incoming>, arrived_s: f64) -> Result<Response, NodeGone> {
         if class == Class::Content {
-            let (head, _body) = request.into_parts();
-            return content::serve(&self.node, &head, arrived_s).await;
+            return content::serve(&self.node, request, arrived_s).await;
         }
         let mut losses = self.node.losses();
         let work = async {

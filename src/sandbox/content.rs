@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use hyper::body::Incoming;
 
 use super::api;
 use super::apps;
@@ -15,6 +16,8 @@ use super::bundles;
 use super::capacity::NodeGone;
 use super::catalog::{Door, Item};
 use super::error::{ApiError, BAD_CREDENTIALS, NO_CREDENTIALS};
+use super::launcher::settings::Runtime;
+use super::launcher::{self, Asked, Wanted};
 use super::manifest::App;
 use super::node::{Node, Shared};
 use super::processes::Need;
@@ -30,7 +33,8 @@ const NO_VIEW: ApiError = ApiError::fixed(StatusCode::FORBIDDEN, 19, "You don't 
 ///
 /// # Errors
 /// When the node goes away meanwhile.
-pub(super) async fn serve(node: &Arc<Node>, head: &Parts, arrived_s: f64) -> Result<Response, NodeGone> {
+pub(super) async fn serve(node: &Arc<Node>, request: Request<Incoming>, arrived_s: f64) -> Result<Response, NodeGone> {
+    let (head, body) = request.into_parts();
     let path = head.uri.path();
     let vanity;
     let (guid, rest) = match by_guid(path) {
@@ -48,7 +52,7 @@ pub(super) async fn serve(node: &Arc<Node>, head: &Parts, arrived_s: f64) -> Res
         Ok(None) => return Ok(reply::page(StatusCode::NOT_FOUND, "Not Found")),
         Err(error) => return Ok(ApiError::from(error).into_response()),
     };
-    if let Some(refusal) = refuse(&item, &node.shared, head) {
+    if let Some(refusal) = refuse(&item, &node.shared, &head) {
         return Ok(refusal.into_response());
     }
     if rest.is_empty() {
@@ -63,18 +67,24 @@ pub(super) async fn serve(node: &Arc<Node>, head: &Parts, arrived_s: f64) -> Res
     let Some((bundle, app)) = release else {
         return Ok(reply::page(StatusCode::NOT_FOUND, "Nothing has been deployed here"));
     };
+    if let Some(launcher) = &node.shared.launcher {
+        if let Some(response) = fault(node) {
+            return Ok(response);
+        }
+        if app == App::Files {
+            node.awake().await;
+            return Ok(file(&node.shared.bundles.app(&item.guid, bundle), rest).await);
+        }
+        let asked = Asked { rest: rest.to_owned(), head, body, bundle };
+        return launcher::serve(launcher, node, &item, asked).await;
+    }
     let arrived_s = process(node, &item, bundle, arrived_s).await?;
-    if let Some(which) = node.capacity.chance(node.shared.config.faults.error_rate) {
-        let (status, title) = if which < 0.5 {
-            (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
-        };
-        return Ok(reply::page(status, title));
+    if let Some(response) = fault(node) {
+        return Ok(response);
     }
     node.capacity.serve(arrived_s).await?;
     if app == App::Python
-        && let Some(response) = sockets::answer(node, head, rest)
+        && let Some(response) = sockets::answer(node, &head, rest)
     {
         return Ok(response);
     }
@@ -82,6 +92,43 @@ pub(super) async fn serve(node: &Arc<Node>, head: &Parts, arrived_s: f64) -> Res
         App::Files => file(&node.shared.bundles.app(&item.guid, bundle), rest).await,
         _ => apps::answer(app, &head.method, rest, head.uri.query().unwrap_or_default()),
     })
+}
+
+/// What the configured faults answer instead, if they do this time.
+fn fault(node: &Node) -> Option<Response> {
+    let which = node.capacity.chance(node.shared.config.faults.error_rate)?;
+    let (status, title) = if which < 0.5 {
+        (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+    };
+    Some(reply::page(status, title))
+}
+
+/// The settings of a content item may have changed: real processes are kept as they say from now on.
+pub(super) async fn warm(node: &Node, guid: &str) {
+    let Some(launcher) = &node.shared.launcher else { return };
+    let item = node.shared.catalog.item(&node.shared.store, guid).await.ok().flatten();
+    let active = item.and_then(|item| item.active.map(|bundle| (item, bundle)));
+    let Some((item, bundle)) = active else { return };
+    if item.releases.get(&bundle).is_none_or(|app| *app == App::Files) {
+        return;
+    }
+    let directory = node.shared.bundles.app(guid, bundle);
+    let wanted =
+        Wanted { node: node.index, hostname: &node.hostname, guid, bundle, active: true, directory: &directory };
+    launcher.warm(wanted, &node.shared.store, &item).await;
+}
+
+/// Starts what is to be kept without requests, as a server that starts does.
+pub(super) async fn warm_all(node: &Node) {
+    if node.shared.launcher.is_none() {
+        return;
+    }
+    let rows = node.shared.store.all_content().await.unwrap_or_default();
+    for row in rows.iter().filter(|row| Runtime::of(&row.settings).min > 0) {
+        warm(node, &row.guid).await;
+    }
 }
 
 /// `/content/{guid}` and what follows.

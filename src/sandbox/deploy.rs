@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::bundles;
+use super::launcher::{Launcher, Wanted};
 use super::manifest::{self, App, Deployable};
 use super::node::Node;
 use super::store::BundleRow;
@@ -74,22 +75,25 @@ async fn steps(node: &Node, deployment: &Deployment, task: &Handle) -> Result<()
     let _share = Share::take(node);
     let bundle = &deployment.bundle;
     task.log(format!("Building content from bundle {} on {}...", bundle.id, node.hostname));
-    pause(node, BUILD_SHARE).await;
+    if node.shared.launcher.is_none() {
+        pause(node, BUILD_SHARE).await;
+    }
     let deployable = unpack(node, bundle).await?;
-    if let Some(runtime) = &deployable.runtime {
+    if let Some(runtime) = deployable.runtime.as_ref().filter(|_| node.shared.launcher.is_none()) {
         task.log(format!("Bundle requested {runtime}; using it."));
     }
-    restore(node, &deployable, task).await;
+    if let Some(launcher) = &node.shared.launcher {
+        real(node, launcher, deployment, task).await?;
+    } else {
+        restore(node, &deployable, task).await;
+    }
     if deployment.build_only {
         task.log("Build complete.");
         return Ok(());
     }
-    let what = match App::of(&deployable.app_mode) {
-        App::Files => "Publishing files...".to_owned(),
-        App::Python | App::Plumber => format!("Launching {} application...", deployable.app_mode),
-    };
-    task.log(what);
-    pause(node, LAUNCH_SHARE).await;
+    if node.shared.launcher.is_none() {
+        launch(node, &deployable, task).await;
+    }
     publish(node, deployment, &deployable).await?;
     task.log(if deployment.activate {
         "Deployment complete.".to_owned()
@@ -97,6 +101,36 @@ async fn steps(node: &Node, deployment: &Deployment, task: &Handle) -> Result<()
         format!("Draft deployment of bundle {} complete; it is not activated.", bundle.id)
     });
     Ok(())
+}
+
+/// Really restores what the bundle needs, and starts its first process.
+async fn real(node: &Node, launcher: &Launcher, deployment: &Deployment, task: &Handle) -> Result<(), String> {
+    let (shared, bundle) = (&node.shared, &deployment.bundle);
+    let directory = shared.bundles.app(&bundle.content_guid, bundle.id);
+    let wanted = Wanted {
+        node: node.index,
+        hostname: &node.hostname,
+        guid: &bundle.content_guid,
+        bundle: bundle.id,
+        active: deployment.activate,
+        directory: &directory,
+    };
+    let manifest = bundle.manifest.as_ref().ok_or("the bundle has no manifest")?;
+    let say = |line| task.log(line);
+    if deployment.build_only {
+        launcher.build(wanted, manifest, &say).await
+    } else {
+        launcher.deploy(wanted, (&shared.store, manifest), &say).await
+    }
+}
+
+async fn launch(node: &Node, deployable: &Deployable, task: &Handle) {
+    let what = match App::of(&deployable.app_mode) {
+        App::Files => "Publishing files...".to_owned(),
+        App::Python | App::Plumber => format!("Launching {} application...", deployable.app_mode),
+    };
+    task.log(what);
+    pause(node, LAUNCH_SHARE).await;
 }
 
 async fn unpack(node: &Node, bundle: &BundleRow) -> Result<Deployable, String> {
@@ -131,6 +165,9 @@ async fn publish(node: &Node, deployment: &Deployment, deployable: &Deployable) 
     let there = if deployment.activate {
         let there = shared.store.activate(guid, bundle.id, &deployable.app_mode).await.map_err(failed)?;
         shared.processes.stop_content(guid, Some(bundle.id));
+        if let Some(launcher) = &shared.launcher {
+            launcher.replace(guid, Some(bundle.id));
+        }
         there
     } else {
         shared.store.content(guid).await.map_err(failed)?.is_some()
@@ -138,6 +175,9 @@ async fn publish(node: &Node, deployment: &Deployment, deployable: &Deployable) 
     shared.catalog.forget(guid);
     if there {
         return Ok(());
+    }
+    if let Some(launcher) = &shared.launcher {
+        launcher.replace(guid, None);
     }
     shared.bundles.remove_content(guid);
     Err("the content was deleted while it was deployed".to_owned())

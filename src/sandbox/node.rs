@@ -13,6 +13,7 @@ use super::capacity::{Capacity, Workload};
 use super::catalog::Catalog;
 use super::counts::Counts;
 use super::deploy::PackageCache;
+use super::launcher::Launcher;
 use super::processes::Processes;
 use super::store::{Store, User};
 use super::tasks::Tasks;
@@ -24,7 +25,9 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) bundles: BundleDir,
     pub(super) catalog: Catalog,
-    pub(super) processes: Processes,
+    pub(super) processes: Arc<Processes>,
+    /// Starts real processes; `None`: content is simulated.
+    pub(super) launcher: Option<Launcher>,
     pub(super) packages: PackageCache,
     pub(super) users: Vec<User>,
 }
@@ -86,6 +89,9 @@ impl Node {
         self.up.store(false, SeqCst);
         self.capacity.clear();
         self.shared.processes.stop_node(self.index);
+        if let Some(launcher) = &self.shared.launcher {
+            launcher.stop_node(self.index);
+        }
         self.tasks.fail_all("the deployment was interrupted: the node was stopped");
         self.losses.send_modify(|losses| *losses += 1);
     }
@@ -126,6 +132,12 @@ impl Node {
         json["served"] = json!(served);
         json["wake_up_late_mean_us"] = json!((late_us * 10.0).round() / 10.0);
         json["processes"] = json!(self.shared.processes.count(self.index));
+        if let Some(launcher) = &self.shared.launcher {
+            let (processes, served, waiting) = launcher.figures(self.index);
+            json["processes"] = json!(processes);
+            json["in_flight"] = json!(served);
+            json["waiting_for_a_process"] = json!(waiting);
+        }
         json["tasks_unfinished"] = json!(self.tasks.unfinished());
         json
     }

@@ -2,11 +2,14 @@
 //! with their node. Each is a job in the API.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use tokio::sync::Notify;
+
+use super::launcher::JobLog;
 use super::reply::utc_now;
 use super::store::random_key;
 
@@ -48,6 +51,28 @@ pub(super) struct Job {
     pub(super) start_time: String,
     pub(super) end_time: Option<String>,
     exit_code: Option<i32>,
+    real: Option<Real>,
+}
+
+/// What a job has that is a real process.
+#[derive(Debug, Clone)]
+struct Real {
+    pid: u32,
+    log: Arc<JobLog>,
+    stop: Arc<Notify>,
+}
+
+/// A real process that began.
+#[derive(Debug)]
+pub(super) struct NewJob {
+    pub(super) key: String,
+    pub(super) content_guid: String,
+    pub(super) bundle_id: i64,
+    pub(super) hostname: String,
+    pub(super) pid: u32,
+    pub(super) log: Arc<JobLog>,
+    /// Told when the API is to stop it.
+    pub(super) stop: Arc<Notify>,
 }
 
 /// A request that needs a process.
@@ -77,11 +102,8 @@ impl Processes {
             }
             state.stop(place, 0);
         }
-        let id = state.next_id;
-        state.next_id += 1;
-        state.running.insert(place, Running { ready: now + need.spawn, last_used: now, job: id });
-        state.jobs.push(Job {
-            id,
+        let id = state.job(Job {
+            id: 0,
             key: random_key().chars().take(16).collect(),
             content_guid: need.content_guid.to_owned(),
             bundle_id: need.bundle_id,
@@ -89,9 +111,34 @@ impl Processes {
             start_time: utc_now(),
             end_time: None,
             exit_code: None,
+            real: None,
         });
+        state.running.insert(place, Running { ready: now + need.spawn, last_used: now, job: id });
         state.forget_old();
         need.spawn
+    }
+
+    /// A real process began: the number of its job.
+    pub(super) fn begin(&self, new: NewJob) -> u64 {
+        let mut state = self.lock();
+        let id = state.job(Job {
+            id: 0,
+            key: new.key,
+            content_guid: new.content_guid,
+            bundle_id: new.bundle_id,
+            hostname: new.hostname,
+            start_time: utc_now(),
+            end_time: None,
+            exit_code: None,
+            real: Some(Real { pid: new.pid, log: new.log, stop: new.stop }),
+        });
+        state.forget_old();
+        id
+    }
+
+    /// A real process ended.
+    pub(super) fn end(&self, id: u64, exit_code: i32) {
+        self.lock().end(id, exit_code);
     }
 
     /// Stops the processes of a content item, but those of the bundle to `keep`.
@@ -114,6 +161,11 @@ impl Processes {
     /// Stops one process. `false` when it does not run.
     pub(super) fn stop_job(&self, id: u64) -> bool {
         let mut state = self.lock();
+        let runs = |job: &&Job| job.id == id && job.end_time.is_none();
+        if let Some(real) = state.jobs.iter().find(runs).and_then(|job| job.real.as_ref()) {
+            real.stop.notify_one();
+            return true;
+        }
         let before = state.running.len();
         state.stop_where(143, |_, running| running.job == id);
         state.running.len() < before
@@ -143,8 +195,21 @@ impl State {
     }
 
     fn stop(&mut self, place: Place, exit_code: i32) {
-        let Some(running) = self.running.remove(&place) else { return };
-        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == running.job) {
+        if let Some(running) = self.running.remove(&place) {
+            self.end(running.job, exit_code);
+        }
+    }
+
+    /// Keeps a job: its number.
+    fn job(&mut self, job: Job) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.jobs.push(Job { id, ..job });
+        id
+    }
+
+    fn end(&mut self, id: u64, exit_code: i32) {
+        if let Some(job) = self.jobs.iter_mut().find(|job| job.id == id) {
             job.end_time = Some(utc_now());
             job.exit_code = Some(exit_code);
         }
@@ -169,10 +234,22 @@ impl Job {
         self.id
     }
 
+    /// The entries of its log.
+    pub(super) fn log(&self) -> Value {
+        if let Some(real) = &self.real {
+            return real.log.to_json();
+        }
+        let entry = |time: &str, text| json!({"source": "stdout", "timestamp": time, "data": text});
+        let started = entry(&self.start_time, "Simulated process started.");
+        let stopped = self.end_time.as_ref().map(|end| entry(end, "Simulated process stopped."));
+        std::iter::once(started).chain(stopped).collect()
+    }
+
     /// As the API shows it.
     pub(super) fn to_json(&self) -> Value {
+        let pid = self.real.as_ref().map_or(10_000 + self.id, |real| u64::from(real.pid));
         json!({
-            "id": self.id.to_string(), "ppid": null, "pid": (10_000 + self.id).to_string(), "key": self.key,
+            "id": self.id.to_string(), "ppid": null, "pid": pid.to_string(), "key": self.key,
             "remote_id": null, "app_id": self.content_guid, "app_guid": self.content_guid, "variant_id": "0",
             "bundle_id": self.bundle_id.to_string(), "start_time": self.start_time, "end_time": self.end_time,
             "last_heartbeat_time": self.end_time.as_ref().unwrap_or(&self.start_time), "queued_time": null,

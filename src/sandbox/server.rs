@@ -13,7 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::capacity::NodeGone;
 use super::cluster::Cluster;
+use super::content;
 use super::faults::{Restart, Stall};
+use super::launcher::Tunnel;
 use super::node::Node;
 use super::sockets::Accepted;
 
@@ -25,6 +27,8 @@ pub(super) async fn serve(listener: TcpListener, cluster: Arc<Cluster>) {
     for member in &cluster.members {
         let node = Arc::clone(&member.node);
         tokio::spawn(async move { node.capacity.run().await });
+        let node = Arc::clone(&member.node);
+        tokio::spawn(async move { content::warm_all(&node).await });
     }
     let checked = Arc::clone(&cluster);
     tokio::spawn(async move { checked.check_health().await });
@@ -76,6 +80,14 @@ async fn goes_away(node: Arc<Node>, restart: Restart) {
     tracing::warn!("fault: {} is back", node.hostname);
 }
 
+/// What has a connection once HTTP is done with it.
+enum TakesOver {
+    /// A simulated application.
+    Simulated(Accepted),
+    /// A real process.
+    Process(Tunnel),
+}
+
 async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
     let _ = stream.set_nodelay(true);
     let only_node = cluster.only_node().cloned();
@@ -83,12 +95,14 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
         reset(&stream);
         return;
     }
-    let accepted: Arc<Mutex<Option<Accepted>>> = Arc::default();
+    let accepted: Arc<Mutex<Option<TakesOver>>> = Arc::default();
     let takes_over = Arc::clone(&accepted);
     let service = service_fn(move |request| {
         let takes_over = Arc::clone(&takes_over);
         cluster.call(request).map_ok(move |mut response| {
-            if let Some(accepted) = response.extensions_mut().remove::<Accepted>() {
+            let extensions = response.extensions_mut();
+            let simulated = extensions.remove::<Accepted>().map(TakesOver::Simulated);
+            if let Some(accepted) = simulated.or_else(|| extensions.remove::<Tunnel>().map(TakesOver::Process)) {
                 *takes_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted);
             }
             response
@@ -96,7 +110,7 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
     });
     let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let ends = poll_fn(|context| http.poll_without_shutdown(context));
-    let lost = match only_node {
+    let lost = match &only_node {
         None => gone(ends.await),
         Some(node) => {
             let mut losses = node.losses();
@@ -112,9 +126,11 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
         return;
     }
     let accepted = accepted.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(accepted) = accepted {
-        // The response that said so was the last of HTTP on this connection.
-        accepted.run(parts.io, parts.read_buf.to_vec()).await;
+    // The response that said so was the last of HTTP on this connection.
+    match accepted {
+        Some(TakesOver::Simulated(accepted)) => accepted.run(parts.io, parts.read_buf.to_vec()).await,
+        Some(TakesOver::Process(tunnel)) => tunnel.run(&mut parts.io.into_inner(), &parts.read_buf).await,
+        None => {}
     }
 }
 

@@ -8,7 +8,7 @@ use super::health::{NAME, answers};
 use super::tile::{Tile, render};
 use super::verdict::length;
 use crate::baseline::{self, Baseline, Measured};
-use crate::plan::{Executor, Plan, ProgramPlan};
+use crate::plan::{Executor, Plan, ProgramPlan, REAL_PROCESSES};
 use crate::report::foreign;
 use crate::report::json::LatencyDocument;
 use crate::report::number::{MISSING, bytes, change, count, duration, maybe, percent, significant, vus};
@@ -130,14 +130,23 @@ fn scenarios(plan: &Plan) -> String {
     plan.scenarios.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+/// The flags that start such a sandbox again.
+fn sandbox(profile: &str) -> String {
+    let (profile, content) = match profile.strip_suffix(REAL_PROCESSES) {
+        Some(profile) => (profile, " --sandbox-content processes"),
+        None => (profile, ""),
+    };
+    match profile.strip_prefix("curve ") {
+        Some(curve) => format!("--sandbox-curve {}{content}", quoted(curve)),
+        None => format!("--sandbox={}{content}", quoted(profile)),
+    }
+}
+
 /// The command that makes such a run again. Holds no key.
 pub(super) fn command(plan: &Plan) -> String {
     let target = &plan.target;
     let aim = match &target.sandbox_profile {
-        Some(profile) => profile.strip_prefix("curve ").map_or_else(
-            || format!("--sandbox={}", quoted(profile)),
-            |curve| format!("--sandbox-curve {}", quoted(curve)),
-        ),
+        Some(profile) => sandbox(profile),
         None if target.content_guid.is_some() => format!("--server {}", quoted(target.url.as_str())),
         None => format!("--url {}", quoted(target.url.as_str())),
     };
@@ -307,7 +316,7 @@ pub(super) fn method(run: &Run<'_>) -> Markup {
                 li { (model(&run.summary.plan)) }
                 li { "Intervals are at 95 % from ten batches of the measured time (at 90 % from a bootstrap in a saturation search). They say how exact this run is, not how another day will be." }
                 @if let Some(share) = little { li { "Little's law, as an audit of the counts: " (share) " of the VUs' time lies outside requests." } }
-                @if run.summary.plan.target.sandbox { li { b { "This was the sandbox, a stand-in with a known capacity. Nothing here is a result of Posit Connect." } } }
+                @if run.summary.plan.target.sandbox { li { b { "This was the sandbox, a stand-in " (if run.summary.plan.target.is_simulated() { "with a known capacity" } else { "that ran the content in real processes on this machine" }) ". Nothing here is a result of Posit Connect." } } }
             }
             h3 { "To do this again" }
             pre tabindex="0" { code { (command(&run.summary.plan)) } }

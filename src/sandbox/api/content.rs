@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::super::content as delivery;
 use super::super::error::{ApiError, NAME_TAKEN, NO_PERMISSION};
 use super::super::node::Node;
 use super::super::reply;
@@ -82,6 +83,7 @@ pub(super) async fn update(State(node): Ctx, Path(guid): Path<String>, caller: C
         return Err(NAME_TAKEN);
     }
     node.shared.catalog.forget(&guid);
+    delivery::warm(&node, &guid).await;
     let role = caller.role_on(&node, &row).await?;
     Ok(reply::ok(&shown(&node, &caller, (&row, role), "").await?))
 }
@@ -94,6 +96,9 @@ pub(super) async fn remove(State(node): Ctx, Path(guid): Path<String>, caller: C
     shared.catalog.forget(&guid);
     shared.catalog.reload_vanities(&shared.store).await?;
     shared.processes.stop_content(&guid, None);
+    if let Some(launcher) = &shared.launcher {
+        launcher.replace(&guid, None);
+    }
     let files = shared.bundles.clone();
     tokio::task::spawn_blocking(move || files.remove_content(&guid));
     Ok(reply::empty(StatusCode::NO_CONTENT))

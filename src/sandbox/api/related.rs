@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::super::content;
 use super::super::error::{ApiError, NOT_FOUND, VANITY_TAKEN};
 use super::super::node::Node;
 use super::super::processes::Job;
@@ -54,6 +55,11 @@ async fn set_environment(node: &Node, guid: &str, caller: &Caller, (document, re
         changes.push((name.to_owned(), value));
     }
     node.shared.store.set_environment(guid, &changes, replace).await?;
+    if let Some(launcher) = &node.shared.launcher {
+        // Processes that run have the variables as they were.
+        launcher.replace(guid, None);
+        content::warm(node, guid).await;
+    }
     Ok(reply::ok(&json!(node.shared.store.environment(guid).await?)))
 }
 
@@ -224,12 +230,7 @@ pub(super) async fn stop_job(State(node): Ctx, Path((guid, key)): Path<(String, 
 /// `GET …/jobs/{key}/log`.
 pub(super) async fn job_log(State(node): Ctx, Path((guid, key)): Path<(String, String)>, caller: Caller) -> Answer {
     let job = job_of(&node, &guid, &key, &caller).await?;
-    let mut entries =
-        vec![json!({"source": "stdout", "timestamp": job.start_time, "data": "Simulated process started."})];
-    if let Some(end) = &job.end_time {
-        entries.push(json!({"source": "stdout", "timestamp": end, "data": "Simulated process stopped."}));
-    }
-    Ok(reply::ok(&json!({ "entries": entries })))
+    Ok(reply::ok(&json!({ "entries": job.log() })))
 }
 
 async fn job_of(node: &Node, guid: &str, key: &str, caller: &Caller) -> Result<Job, ApiError> {

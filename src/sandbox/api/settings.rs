@@ -4,9 +4,9 @@ use axum::extract::{Path, State};
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::super::catalog::IDLE_TIMEOUT_S;
 use super::super::cluster::SERVER;
 use super::super::error::{NO_ENDPOINT, NO_PERMISSION, NOT_FOUND};
+use super::super::launcher::settings::defaults;
 use super::super::reply;
 use super::super::store::User;
 use super::fields::{MAX_PROCESSES_LIMIT, MIN_PROCESSES_LIMIT};
@@ -49,13 +49,15 @@ pub(super) async fn applications(_caller: Caller) -> Response {
 
 /// `GET /__api__/server_settings/scheduler[/{mode}]`: the process settings where content sets none.
 pub(super) async fn scheduler(_caller: Caller) -> Response {
-    reply::ok(&json!({
-        "min_processes": 0, "max_processes": 3, "max_conns_per_process": 20, "load_factor": 0.5,
-        "init_timeout": 60, "idle_timeout": IDLE_TIMEOUT_S, "connection_timeout": 5, "read_timeout": 30,
+    let mut json = json!({
         "min_processes_limit": MIN_PROCESSES_LIMIT, "max_processes_limit": MAX_PROCESSES_LIMIT,
         "cpu_request": 0, "max_cpu_request": 0, "cpu_limit": 0, "max_cpu_limit": 0,
         "memory_request": 0, "max_memory_request": 0, "memory_limit": 0, "max_memory_limit": 0,
-    }))
+    });
+    if let (Value::Object(json), Value::Object(defaults)) = (&mut json, defaults()) {
+        json.extend(defaults);
+    }
+    reply::ok(&json)
 }
 
 /// `GET /__api__/v1/server_settings/python`.

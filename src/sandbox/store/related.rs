@@ -41,6 +41,14 @@ impl Store {
             .await
     }
 
+    /// The environment variables of a content item with their values, for its processes and nobody else.
+    pub(in super::super) async fn environment_values(&self, guid: &str) -> Result<Vec<(String, String)>> {
+        sqlx::query_as("SELECT name, value FROM environment WHERE content_guid = $1 ORDER BY name")
+            .bind(guid)
+            .fetch_all(&self.pool)
+            .await
+    }
+
     /// Sets variables; one without a value is deleted. With `replace` all others go.
     pub(in super::super) async fn set_environment(
         &self,
