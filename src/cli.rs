@@ -13,6 +13,7 @@ mod control;
 mod engine;
 mod gate;
 mod invocation;
+mod rehearsal;
 mod report;
 mod runs;
 mod sandbox;
@@ -24,9 +25,10 @@ pub use control::{ControlAction, ControlArgs};
 pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutputArgs, RunArgs};
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
 pub use invocation::{flags, parse};
+pub use rehearsal::RehearsalArgs;
 pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, completions, pages};
-pub use sandbox::{SandboxArgs, SandboxLog};
+pub use sandbox::{NodeArgs, ProxyArgs, SandboxArgs, SandboxCommand, SandboxCommands, SandboxLog, TellArgs, UpArgs};
 pub use server::{ContentArgs, FetchAuth, ServerArgs, TargetArgs};
 
 /// Load tests for Posit Connect: find the VUs that saturate a server, hold them, compare with Posit's documented
@@ -86,7 +88,7 @@ pub enum Command {
     /// Posit's documented load-test results; `accept` makes a run of yours one to compare with.
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).
-    Sandbox(SandboxArgs),
+    Sandbox(Box<SandboxCommands>),
 }
 
 /// Arguments of `connect-bench ramp`.
@@ -164,6 +166,9 @@ pub struct LoadArgs {
     /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
     #[arg(long, value_name = "RUN|ID")]
     pub threshold_baseline: Option<String>,
+    /// What goes wrong in the middle of it.
+    #[command(flatten)]
+    pub rehearsal: RehearsalArgs,
     /// What `ramp` and `load` have in common.
     #[command(flatten)]
     pub run: RunArgs,

@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 mod accept;
+mod architecture;
 mod baselines;
 mod capacity;
 mod check;
@@ -32,6 +33,7 @@ mod plain;
 mod programs;
 mod ramp;
 mod references;
+mod rehearsal;
 mod relative;
 mod report;
 mod retry;
@@ -50,7 +52,8 @@ use failure::Failure;
 /// Runs the subcommand that was typed.
 #[must_use]
 pub fn dispatch(cli: Cli) -> Exit {
-    if !matches!(cli.command, Command::Sandbox(_)) {
+    // A server logs by itself, where it is asked to.
+    if !matches!(&cli.command, Command::Sandbox(args) if sandbox::serves(args)) {
         log_to_stderr(cli.verbose);
     }
     let ended = match cli.command {
@@ -69,7 +72,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Completions(args) => runs::complete(&args),
         Command::Man(args) => runs::man(&args),
         Command::Baselines(args) => baselines::run(&args),
-        Command::Sandbox(args) => Ok(sandbox::run(&args)),
+        Command::Sandbox(args) => sandbox::run(&args),
     };
     ended.unwrap_or_else(|failure| {
         say(&format!("error: {:#}", failure.error));

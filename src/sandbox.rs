@@ -30,7 +30,9 @@ mod demand;
 mod deploy;
 mod error;
 mod faults;
+mod follow;
 mod manifest;
+mod metrics;
 mod node;
 mod processes;
 mod profile;
@@ -45,6 +47,7 @@ pub use balancer::BalancerKind;
 pub use curve::{Curve, CurveError, CurveSpec, SATURATED_SHARE};
 pub use faults::{Faults, Restart, Stall, parse_duration};
 pub use profile::{Profile, Shape};
+pub use store::DatabaseUrl;
 
 use bundles::BundleDir;
 use cluster::Cluster;
@@ -61,6 +64,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where to keep database and bundles; a temporary directory when `None`.
     pub data_dir: Option<PathBuf>,
+    /// The database, which other nodes may use, too; SQLite in the data directory when `None`.
+    pub database: Option<DatabaseUrl>,
+    /// Name of the node, when it is one of several that were started each by itself.
+    pub hostname: Option<String>,
     /// The administrator's API key; a random one when `None`.
     pub api_key: Option<String>,
     /// Further people.
@@ -128,6 +135,8 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: None,
+            database: None,
+            hostname: None,
             api_key: None,
             extra_users: Vec::new(),
             version: "2025.09.0".to_owned(),
@@ -288,7 +297,7 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
     let unusable = |error| StartError::Data(root.clone(), error);
     std::fs::create_dir_all(&root).map_err(unusable)?;
     let bundles = BundleDir::new(&root).map_err(unusable)?;
-    let store = Store::open(&root.join("sandbox.sqlite")).await?;
+    let store = Store::open(config.database.as_ref(), &root.join("sandbox.sqlite")).await?;
     store.put_user(ADMIN, "administrator", config.api_key.as_deref()).await?;
     for user in &config.extra_users {
         store.put_user(&user.name, &user.role, user.api_key.as_deref()).await?;
@@ -304,7 +313,7 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
         bundles,
         catalog: catalog::Catalog::default(),
         processes: processes::Processes::default(),
-        packages: deploy::PackageCache::default(),
+        packages: deploy::PackageCache::new(&root).map_err(unusable)?,
         users,
     };
     shared.catalog.reload_vanities(&shared.store).await?;

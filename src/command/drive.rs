@@ -11,6 +11,7 @@ use url::Url;
 use super::connection::Connections;
 use super::failure::Failure;
 use super::live::Live;
+use super::rehearsal::{Happened, Script};
 use super::signals::Signals;
 use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
@@ -45,6 +46,8 @@ pub(super) struct Job {
     /// How connections are made, with what a plan must not hold.
     pub(super) connections: Connections,
     pub(super) search: Option<Search>,
+    /// What goes wrong in the middle of it.
+    pub(super) rehearsal: Script,
     /// The command line that it was asked for with.
     pub(super) invocation: Vec<String>,
 }
@@ -83,11 +86,13 @@ impl Log {
 
 /// Runs a job to its end. The summary lacks only what happens afterwards: the clean-up.
 pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mut Signals) -> Result<Summary, Failure> {
-    let Job { plan, environment, programs, tls, connections, search, invocation } = job;
+    let Job { plan, environment, programs, tls, connections, search, rehearsal, invocation } = job;
     let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
     let mut run = start(&plan, programs, tls, &connections)?;
+    let mut rehearsal = rehearsal.begin(plan.warm_up);
+    let started = run.started();
     let mut course = Course {
         builder: Builder::new((*plan).clone(), environment),
         monitor: Monitor::new(),
@@ -110,10 +115,14 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
                 Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
             },
             asked = course.live.next() => course.asked(asked, &run, log, view),
+            happened = rehearsal.next(started) => course.happened(happened, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
     course.live.end();
+    for event in rehearsal.finish().await {
+        course.happened(Happened::Done(event), log, view);
+    }
     signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
@@ -242,6 +251,21 @@ impl Course {
             let written = log.directory.control(&event);
             log.note(written, view);
             self.builder.control(event);
+        }
+    }
+
+    /// Something was done to the server.
+    fn happened(&mut self, happened: Happened, log: &mut Log, view: &View) {
+        match happened {
+            Happened::Began(action) => view.say(&action),
+            Happened::Done(event) => {
+                if let Some(error) = &event.error {
+                    view.warn(&format!("{}: {error}", event.action));
+                }
+                let written = log.directory.rehearsed(&event);
+                log.note(written, view);
+                self.builder.rehearse(event);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::drive::{Job, Log, drive};
 use super::failure::Failure;
 use super::programs::{AGENT, Kitchen, PUBLISH_STEPS};
+use super::rehearsal::Script;
 use super::session::Session;
 use super::signals::Signals;
 use super::view::View;
@@ -89,6 +90,8 @@ pub(super) struct Shape {
     pub(super) duration: Duration,
     pub(super) search: Option<Search>,
     pub(super) thresholds: Vec<Limit>,
+    /// What goes wrong in the middle of it.
+    pub(super) rehearsal: Script,
 }
 
 impl Shape {
@@ -110,7 +113,15 @@ impl Shape {
             work,
         };
         let slots = vec![slot(FETCH, fetching, Work::Fetch), slot(PUBLISH, publishing, Work::Publish)];
-        Shape { command, slots, warm_up: Duration::ZERO, duration, search: None, thresholds: Vec::new() }
+        Shape {
+            command,
+            slots,
+            warm_up: Duration::ZERO,
+            duration,
+            search: None,
+            thresholds: Vec::new(),
+            rehearsal: Script::default(),
+        }
     }
 
     /// So many VUs for so long.
@@ -230,6 +241,7 @@ pub(super) async fn execute(
         tls: session.tls.clone(),
         connections: session.connections.clone(),
         search: shape.search,
+        rehearsal: shape.rehearsal,
         invocation: place.invocation.clone(),
     };
     let mut summary = drive(job, log, view, signals).await?;

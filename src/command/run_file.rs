@@ -136,5 +136,6 @@ fn shape(load_test: &LoadTest) -> Shape {
         duration,
         search: None,
         thresholds: load_test.thresholds.clone(),
+        rehearsal: Default::default(),
     }
 }

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::capacity::NodeGone;
 use super::cluster::Cluster;
 use super::faults::{Restart, Stall};
+use super::follow::follow;
 use super::node::Node;
 use super::sockets::Accepted;
 
@@ -28,6 +29,7 @@ pub(super) async fn serve(listener: TcpListener, cluster: Arc<Cluster>) {
     }
     let checked = Arc::clone(&cluster);
     tokio::spawn(async move { checked.check_health().await });
+    tokio::spawn(follow(cluster.shared()));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -8,6 +8,7 @@ const PURE: &[&str] = &[
     "baseline",
     "capacity",
     "connection_options",
+    "disruption",
     "exit",
     "gate",
     "generator",
@@ -33,8 +34,10 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "io::s
 
 /// Who may import whom, besides the pure modules, which all may. A new module needs a row here.
 const IMPORTS: &[(&str, &[&str])] = &[
+    ("architecture", &["fault_proxy"]),
+    ("fault_proxy", &[]),
     ("sandbox", &[]),
-    ("cli", &["connection_options", "sandbox", "units"]),
+    ("cli", &["architecture", "connection_options", "fault_proxy", "sandbox", "units"]),
     ("control", &["engine"]),
     ("host", &[]),
     ("summary", &["host"]),
@@ -44,7 +47,23 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("posit_connect", &["engine", "http"]),
     ("report", &[]),
     ("steps", &["engine"]),
-    ("command", &["cli", "control", "engine", "host", "http", "posit_connect", "report", "rundir", "sandbox", "steps"]),
+    (
+        "command",
+        &[
+            "architecture",
+            "cli",
+            "control",
+            "engine",
+            "fault_proxy",
+            "host",
+            "http",
+            "posit_connect",
+            "report",
+            "rundir",
+            "sandbox",
+            "steps",
+        ],
+    ),
     ("main", &["cli", "command"]),
     ("lib", &[]),
 ];
