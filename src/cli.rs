@@ -15,6 +15,7 @@ mod control;
 mod engine;
 mod gate;
 mod invocation;
+mod rehearsal;
 mod report;
 mod runs;
 mod sandbox;
@@ -32,9 +33,12 @@ pub use control::{ControlAction, ControlArgs};
 pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutputArgs, RunArgs};
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
 pub use invocation::{flags, load, parse, reparse, typed_key};
+pub use rehearsal::RehearsalArgs;
 pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, pages};
-pub use sandbox::{ContentKind, SandboxArgs, SandboxLog};
+pub use sandbox::{
+    ContentKind, NodeArgs, ProxyArgs, SandboxArgs, SandboxCommand, SandboxCommands, SandboxLog, TellArgs, UpArgs,
+};
 pub use selftest::SelftestArgs;
 pub use server::{ContentArgs, FetchAuth, RailsArgs, ServerArgs, TargetArgs};
 pub use setup::{DoctorArgs, InitArgs};
@@ -103,7 +107,7 @@ pub enum Command {
     /// Posit's documented load-test results; `accept` makes a run of yours one to compare with.
     Baselines(BaselinesArgs),
     /// A stand-in Connect server to try everything on (it always says that it is one).
-    Sandbox(SandboxArgs),
+    Sandbox(Box<SandboxCommands>),
     /// Try search, intervals, gate and forecasts on simulated systems whose truth is known.
     Selftest(SelftestArgs),
 }
@@ -187,6 +191,9 @@ pub struct LoadArgs {
     /// What limits in percent are relative to, 'http_req_duration: p(95)<=110%': a run directory, or a documented ID.
     #[arg(long, value_name = "RUN|ID")]
     pub threshold_baseline: Option<String>,
+    /// What goes wrong in the middle of it.
+    #[command(flatten)]
+    pub rehearsal: RehearsalArgs,
     /// What `ramp` and `load` have in common.
     #[command(flatten)]
     pub run: RunArgs,

@@ -8,6 +8,7 @@ use crate::cli::{Cli, Command, ConfigFault};
 use crate::exit::Exit;
 
 mod accept;
+mod architecture;
 mod baselines;
 mod canvas;
 mod capacity;
@@ -41,6 +42,7 @@ mod programs;
 mod rails;
 mod ramp;
 mod references;
+mod rehearsal;
 mod relative;
 mod report;
 mod resume;
@@ -64,7 +66,8 @@ pub use hide::hide_key;
 /// Runs the subcommand that was typed.
 #[must_use]
 pub fn dispatch(cli: Cli) -> Exit {
-    if !matches!(cli.command, Command::Sandbox(_)) {
+    // A server logs by itself, where it is asked to.
+    if !matches!(&cli.command, Command::Sandbox(args) if sandbox::serves(args)) {
         log_to_stderr(cli.verbose);
     }
     leftovers::tell(&cli.command);
@@ -86,7 +89,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Completions(args) => runs::complete(&args),
         Command::Man(args) => runs::man(&args),
         Command::Baselines(args) => baselines::run(&args),
-        Command::Sandbox(args) => Ok(sandbox::run(&args)),
+        Command::Sandbox(args) => sandbox::run(&args),
         Command::Selftest(args) => selftest::run(&args),
     };
     ended.unwrap_or_else(|failure| {

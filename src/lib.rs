@@ -3,14 +3,17 @@
 //! Three values carry the program: **Plan → Window → Summary**. A plan is everything that will happen, a
 //! window what one worker measured in one second, a summary what the run measured. ARCHITECTURE.md has the map.
 
+pub mod architecture;
 pub mod baseline;
 pub mod capacity;
 pub mod cli;
 pub mod command;
 pub mod connection_options;
 pub mod control;
+pub mod disruption;
 pub mod engine;
 pub mod exit;
+pub mod fault_proxy;
 pub mod gate;
 pub mod generator;
 pub mod histogram;

@@ -38,8 +38,8 @@ pub struct Sample {
     pub unstamped: u64,
     /// The node that answered, as interned by [`Recorder::node`].
     pub node: Option<NodeId>,
-    /// Whether that is another node than the VU's last.
-    pub moved: bool,
+    /// The node that had answered the VU before, where that is another one.
+    pub left: Option<NodeId>,
 }
 
 /// A node's label, interned.
@@ -121,7 +121,7 @@ impl Recorder {
         s.connections += sample.connections;
         s.resumed += sample.resumed;
         s.http2 += sample.http2;
-        s.moved += u64::from(sample.moved);
+        s.moved += u64::from(sample.left.is_some());
         s.bytes_sent += sample.bytes.0;
         s.bytes_received += sample.bytes.1;
         s.unstamped += sample.unstamped;
@@ -154,6 +154,10 @@ impl Recorder {
                 s.failed_duration.record(sample.elapsed);
             }
             Ended::Interrupted => s.interrupted_age.record(sample.elapsed),
+        }
+        if let Some(NodeId(left)) = sample.left {
+            let label = &self.nodes[usize::from(left)];
+            s.nodes.entry(label.clone()).or_default().left += 1;
         }
         if let Some(NodeId(node)) = sample.node {
             let label = &self.nodes[usize::from(node)];
@@ -378,7 +382,7 @@ mod tests {
             delay: None,
             unstamped: 0,
             node: None,
-            moved: false,
+            left: None,
         }
     }
 

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::disruption;
 use crate::host::Environment;
 use crate::plan::{self, Plan};
 use crate::summary::{Builder, ControlEvent, RunState, SCHEMA, Summary};
@@ -101,6 +102,8 @@ impl Lines {
 
 /// What a line of `events.ndjson` is called that says what was done to a run while it was on.
 const CONTROL: &str = "control";
+/// And the one that says what was done to the server.
+const REHEARSAL: &str = "rehearsal";
 
 /// Lines of `windows.ndjson` between two syncs to the disk: what a power failure can cost, in seconds.
 const SYNC_EVERY: u32 = 5;
@@ -169,6 +172,16 @@ impl RunDir {
         self.events.append(event)
     }
 
+    /// Appends what was done to the server.
+    ///
+    /// # Errors
+    /// Where the disk says no.
+    pub fn rehearsed(&mut self, event: &disruption::Event) -> Result<(), RunDirFault> {
+        let mut line = serde_json::to_value(event).map_err(|e| content(&self.events.path, &e))?;
+        line["event"] = REHEARSAL.into();
+        self.events.append(&line)
+    }
+
     /// Appends what somebody did to the run.
     ///
     /// # Errors
@@ -233,6 +246,7 @@ pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
     let PlanFile { plan, environment, .. } = read_plan(path)?;
     let mut builder = Builder::new(plan, environment);
     control_events(path).into_iter().for_each(|event| builder.control(event));
+    rehearsed(path).into_iter().for_each(|event| builder.rehearse(event));
     for second in seconds(path)? {
         builder.add(&second?);
     }
@@ -241,13 +255,22 @@ pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
 
 /// What was done to a run while it was on. A line that cannot be read, as a kill leaves it, is left out.
 fn control_events(path: &Path) -> Vec<ControlEvent> {
+    events_of(path, CONTROL)
+}
+
+fn events_of<T: for<'de> Deserialize<'de>>(path: &Path, wanted: &str) -> Vec<T> {
     let text = fs::read(path.join("events.ndjson")).unwrap_or_default();
     let event = |line: &[u8]| {
         let mut event: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(line).ok()?;
         let kind = event.remove("event")?;
-        if kind == CONTROL { serde_json::from_value(event.into()).ok() } else { None }
+        if kind == wanted { serde_json::from_value(event.into()).ok() } else { None }
     };
     text.split(|byte| *byte == b'\n').filter_map(event).collect()
+}
+
+/// What was done to the server while a run was on.
+fn rehearsed(path: &Path) -> Vec<disruption::Event> {
+    events_of(path, REHEARSAL)
 }
 
 /// Reads `plan.json` of a run.

@@ -30,8 +30,10 @@ mod demand;
 mod deploy;
 mod error;
 mod faults;
+mod follow;
 mod launcher;
 mod manifest;
+mod metrics;
 mod node;
 mod processes;
 mod profile;
@@ -49,6 +51,7 @@ pub use launcher::ProcessOptions;
 pub use launcher::guard;
 pub use launcher::guard::Limits;
 pub use profile::{Profile, Shape};
+pub use store::DatabaseUrl;
 
 use bundles::BundleDir;
 use cluster::Cluster;
@@ -76,6 +79,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where to keep database and bundles; a temporary directory when `None`.
     pub data_dir: Option<PathBuf>,
+    /// The database, which other nodes may use, too; SQLite in the data directory when `None`.
+    pub database: Option<DatabaseUrl>,
+    /// Name of the node, when it is one of several that were started each by itself.
+    pub hostname: Option<String>,
     /// The administrator's API key; a random one when `None`.
     pub api_key: Option<String>,
     /// Further people.
@@ -145,6 +152,8 @@ impl Config {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: None,
+            database: None,
+            hostname: None,
             api_key: None,
             extra_users: Vec::new(),
             version: "2025.09.0".to_owned(),
@@ -306,7 +315,7 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
     let unusable = |error| StartError::Data(root.clone(), error);
     std::fs::create_dir_all(&root).map_err(unusable)?;
     let bundles = BundleDir::new(&root).map_err(unusable)?;
-    let store = Store::open(&root.join("sandbox.sqlite")).await?;
+    let store = Store::open(config.database.as_ref(), &root.join("sandbox.sqlite")).await?;
     store.put_user(ADMIN, "administrator", config.api_key.as_deref()).await?;
     for user in &config.extra_users {
         store.put_user(&user.name, &user.role, user.api_key.as_deref()).await?;
@@ -328,7 +337,7 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
         catalog: catalog::Catalog::default(),
         processes,
         launcher: launcher.transpose()?,
-        packages: deploy::PackageCache::default(),
+        packages: deploy::PackageCache::new(&root).map_err(unusable)?,
         users,
     };
     shared.catalog.reload_vanities(&shared.store).await?;

@@ -21,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::capacity::search::{SearchResult, Step};
+use crate::disruption::{self, Recording, Rehearsal};
 use crate::generator::Health;
 use crate::histogram::{Latency, Packed};
 use crate::host::Environment;
@@ -145,6 +146,9 @@ pub struct Summary {
     /// What people did to it while it was on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub control: Vec<ControlEvent>,
+    /// What was done to the server while it was on, and the seconds around that.
+    #[serde(default, skip_serializing_if = "Rehearsal::is_empty")]
+    pub rehearsal: Rehearsal,
     /// Time of the seconds that lay in pauses, whole or in part, ns: in no figure of the measured part.
     #[serde(default)]
     pub paused_ns: u64,
@@ -184,6 +188,7 @@ pub struct Builder {
     control: Vec<ControlEvent>,
     /// Those that are still on, and those that are over.
     incidents: (Incidents, Vec<Incident>),
+    rehearsal: Recording,
     paused_ns: u64,
     /// Time of pauses between measured seconds, and since the last one of them.
     gaps_ns: (u64, u64),
@@ -207,6 +212,7 @@ impl Builder {
             health: Health::default(),
             control: Vec::new(),
             incidents: <(Incidents, Vec<Incident>)>::default(),
+            rehearsal: Recording::default(),
             paused_ns: 0,
             gaps_ns: (0, 0),
         }
@@ -218,6 +224,7 @@ impl Builder {
         self.judge.add(second);
         let over = self.incidents.0.second(second);
         self.incidents.1.extend(over);
+        self.rehearsal.add(&self.plan, second);
         if second.part == Part::Paused {
             let paused_ns = second.window.span_ns.map_or(0, |(from, to)| to.saturating_sub(from));
             self.paused_ns += paused_ns;
@@ -243,6 +250,11 @@ impl Builder {
     /// Takes what somebody did to the run.
     pub fn control(&mut self, event: ControlEvent) {
         self.control.push(event);
+    }
+
+    /// Takes what was done to the server.
+    pub fn rehearse(&mut self, event: disruption::Event) {
+        self.rehearsal.event(event);
     }
 
     fn close_part(&mut self) {
@@ -326,6 +338,7 @@ impl Builder {
             api_requests_sent: 0,
             thresholds: self.judge.verdicts(),
             control: self.control,
+            rehearsal: self.rehearsal.finish(),
             paused_ns: self.paused_ns,
             gaps_ns: self.gaps_ns.0,
             search: None,

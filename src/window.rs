@@ -29,6 +29,9 @@ pub struct NodeWindow {
     pub completed: u64,
     /// Failed requests.
     pub failed: u64,
+    /// VUs that it had answered before, and that another node answered now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left: u64,
     /// `http_req_duration` of the completed ones.
     pub duration: Latency,
 }
@@ -149,6 +152,7 @@ impl SeriesWindow {
             let mine = self.nodes.entry(label.clone()).or_default();
             mine.completed += node.completed;
             mine.failed += node.failed;
+            mine.left += node.left;
             mine.duration.merge(&node.duration);
         }
         self.duration.merge(&other.duration);

@@ -66,7 +66,17 @@ struct Server {
     child: Child,
     url: String,
     key: String,
+    /// Whom to trust, where it speaks TLS.
+    authority: Option<String>,
 }
+
+/// Two quick nodes on one PostgreSQL behind HAProxy.
+const CLUSTER: &str = r#"
+name = "clients"
+about = "two nodes behind an Application Gateway"
+balancer = { kind = "appgw", health_interval = "200ms", healthy = 1, unhealthy = 2 }
+nodes = { count = 2, args = ["--deploy-time", "200ms", "--spawn-delay", "10ms"] }
+"#;
 
 impl Server {
     fn start(version: &str) -> Self {
@@ -89,7 +99,36 @@ impl Server {
             line.strip_prefix(name).and_then(|rest| rest.strip_prefix('=')).unwrap().to_owned()
         };
         let (url, key) = (value("CONNECT_SERVER"), value("CONNECT_API_KEY"));
-        Self { child, url, key }
+        Self { child, url, key, authority: None }
+    }
+
+    /// A cluster; or nothing and the reason, where its parts are not installed.
+    fn cluster(home: &Path) -> Option<Self> {
+        let file = home.join("clients.toml");
+        std::fs::write(&file, CLUSTER).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
+            .args(["sandbox", "up", "--exit-with-parent", "--state"])
+            .args([&home.join("cluster"), &file])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut value = |name: &str| Some(lines.next()?.unwrap().strip_prefix(name)?.strip_prefix('=')?.to_owned());
+        let told = (value("CONNECT_SERVER"), value("CONNECT_API_KEY"), value("CONNECT_CA_CERTIFICATE"));
+        if let (Some(url), Some(key), authority @ Some(_)) = told {
+            // Whatever else it says must not fill the pipe.
+            let said = child.stderr.take().unwrap();
+            std::thread::spawn(move || BufReader::new(said).lines().map_while(Result::ok).for_each(drop));
+            return Some(Self { child, url, key, authority });
+        }
+        let mut why = String::new();
+        std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut why).unwrap();
+        assert!(child.wait().unwrap().code() == Some(122) && why.contains("apt-get install"), "{why}");
+        assert!(std::env::var_os("CI").is_none(), "no cluster: {why}");
+        eprintln!("skipped, the parts of a cluster cannot be had: {why}");
+        None
     }
 
     /// Ends it as a parent that dies would: by closing its stdin.
@@ -131,6 +170,7 @@ fn clients() -> Result<PathBuf, String> {
 struct Bench {
     bin: PathBuf,
     home: tempfile::TempDir,
+    authority: Option<String>,
 }
 
 impl Bench {
@@ -144,7 +184,7 @@ impl Bench {
                 {
                     std::fs::write(home.path().join("app").join(name), text).unwrap();
                 }
-                Some(Self { bin, home })
+                Some(Self { bin, home, authority: None })
             }
             Err(reason) => {
                 assert!(std::env::var_os("CI").is_none(), "no clients: {reason}");
@@ -165,6 +205,8 @@ impl Bench {
             .env("NO_COLOR", "1")
             .env_remove("CONNECT_SERVER")
             .env_remove("CONNECT_API_KEY")
+            .envs(self.authority.iter().map(|file| ("CONNECT_CA_CERTIFICATE", file)))
+            .envs(self.authority.iter().map(|file| ("REQUESTS_CA_BUNDLE", file)))
             .output()
             .unwrap();
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
@@ -185,7 +227,10 @@ impl Bench {
 #[test]
 fn rsconnect_python_publishes_and_looks() {
     let Some(bench) = Bench::new() else { return };
-    let server = Server::start("2025.09.0");
+    publishes_and_looks(&bench, Server::start("2025.09.0"));
+}
+
+fn publishes_and_looks(bench: &Bench, server: Server) {
     bench.rsconnect(&["add", "-s", &server.url, "-k", &server.key, "-n", "sandbox"], &["Added Connect server"]);
     let (code, text) = bench.run("rsconnect", &["add", "-s", &server.url, "-k", "wrong", "-n", "other"]);
     assert!(code == 1 && text.contains("The specified API key is not valid"), "{code} {text}");
@@ -259,7 +304,22 @@ fn rsconnect_python_publishes_both_fixtures_to_real_processes() {
 #[test]
 fn posit_sdk_publishes_changes_and_deletes() {
     let Some(bench) = Bench::new() else { return };
-    let server = Server::start("2025.09.0");
+    publishes_changes_and_deletes(&bench, Server::start("2025.09.0"));
+}
+
+#[test]
+fn both_do_the_same_on_two_nodes_behind_a_gateway() {
+    let Some(mut bench) = Bench::new() else { return };
+    let Some(server) = Server::cluster(bench.home.path()) else { return };
+    bench.authority = server.authority.clone();
+    publishes_and_looks(&bench, server);
+    let Some(mut bench) = Bench::new() else { return };
+    let Some(server) = Server::cluster(bench.home.path()) else { return };
+    bench.authority = server.authority.clone();
+    publishes_changes_and_deletes(&bench, server);
+}
+
+fn publishes_changes_and_deletes(bench: &Bench, server: Server) {
     let app = bench.home.path().join("app");
     let (code, text) = bench.run("python", &["-c", SDK_SCRIPT, &server.url, &server.key, &app.to_string_lossy()]);
     assert_eq!(code, 0, "{text}");

@@ -4,9 +4,113 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
-use crate::sandbox::{BalancerKind, CurveSpec, ExtraUser, Profile, Restart, Stall, parse_duration};
+use crate::architecture::spec::Link;
+use crate::fault_proxy::Faults;
+use crate::sandbox::{BalancerKind, CurveSpec, DatabaseUrl, ExtraUser, Profile, Restart, Stall, parse_duration};
+
+/// `connect-bench sandbox`: a server, or a part of something larger.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  connect-bench sandbox --profile azure-load-balanced\n  \
+                  connect-bench sandbox up azure-load-balanced      PostgreSQL, two nodes, HAProxy\n  \
+                  connect-bench sandbox tell 'node kill 2'          while that is up"
+)]
+pub struct SandboxCommands {
+    /// What to start, instead of one server.
+    #[command(subcommand)]
+    pub command: Option<SandboxCommand>,
+    /// The one server.
+    #[command(flatten)]
+    pub serve: SandboxArgs,
+}
+
+/// What there is to start besides one server.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// One node of several on one database and one folder, to be put behind a balancer
+    Node(Box<NodeArgs>),
+    /// A whole architecture out of real parts: PostgreSQL, nodes, HAProxy; until Ctrl-C
+    Up(UpArgs),
+    /// Do something to an architecture that is up, or ask how it is
+    Tell(TellArgs),
+    /// A link that delays, narrows, cuts or swallows what passes; needs no rights
+    Proxy(ProxyArgs),
+}
+
+/// Arguments of `connect-bench sandbox node`.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Its name, which the API tells as `hostname`
+    #[arg(long, value_name = "NAME", default_value = "node-1")]
+    pub name: String,
+    /// What every server has.
+    #[command(flatten)]
+    pub serve: SandboxArgs,
+}
+
+/// Arguments of `connect-bench sandbox up`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Prints CONNECT_SERVER=…, CONNECT_API_KEY=…, CONNECT_CA_CERTIFICATE=… and CONNECT_BENCH_CLUSTER=… once all is\n\
+                  healthy, and takes everything down at Ctrl-C. Needs Debian's postgresql and haproxy."
+)]
+pub struct UpArgs {
+    /// aws-single-server-robust, azure-load-balanced, or a file such as those in scenarios/architectures
+    #[arg(value_name = "NAME|FILE")]
+    pub architecture: String,
+    /// Where clients come in; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// The administrator's API key, instead of a random one
+    #[arg(long, value_name = "KEY", env = "CONNECT_BENCH_SANDBOX_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+    /// Put fault proxies into these links: generator-balancer, balancer-node, node-database
+    #[arg(long, value_name = "LINK", value_delimiter = ',')]
+    pub links: Vec<Link>,
+    /// Where its logs and data are while it is up [default: connect-bench-UID-NAME in the temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// End when stdin is closed
+    #[arg(long)]
+    pub exit_with_parent: bool,
+}
+
+/// Arguments of `connect-bench sandbox tell`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Actions: node kill|stop|start|freeze|thaw|drain|ready N · database kill|stop|start|restart ·\n\
+                  storage read-only|full|ok · link generator-balancer FAULTS · link balancer-node|node-database N FAULTS ·\n\
+                  status · down"
+)]
+pub struct TellArgs {
+    /// What: 'node kill 2', 'status', …
+    #[arg(required = true, num_args = 1.., value_name = "ACTION")]
+    pub action: Vec<String>,
+    /// The architecture: its socket, as `up` prints it
+    #[arg(long, value_name = "SOCKET", env = "CONNECT_BENCH_CLUSTER")]
+    pub cluster: PathBuf,
+}
+
+/// Arguments of `connect-bench sandbox proxy`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Faults: delay 50ms · jitter 10ms · bandwidth 1MB (per second) · reset-after 64KB · blackhole · refuse · clear.\n\
+                  Each line on stdin is what is wrong with the link from then on."
+)]
+pub struct ProxyArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Where connections go
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub to: SocketAddr,
+    /// What is wrong with the link from the beginning: 'delay 50ms jitter 10ms'
+    #[arg(long, value_name = "FAULTS", default_value = "clear")]
+    pub faults: Faults,
+}
 
 /// Arguments of `connect-bench sandbox`.
 #[derive(Debug, Args)]
@@ -24,6 +128,9 @@ pub struct SandboxArgs {
     /// Keep database and bundles in this directory, instead of a temporary one
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Metadata in this PostgreSQL database, which several nodes may use, instead of SQLite in the data directory
+    #[arg(long, value_name = "postgres://USER@HOST:PORT/NAME", env = "CONNECT_BENCH_DATABASE", hide_env_values = true)]
+    pub database: Option<DatabaseUrl>,
     /// The administrator's API key, instead of a random one
     #[arg(long, value_name = "KEY", env = "CONNECT_BENCH_SANDBOX_API_KEY", hide_env_values = true)]
     pub api_key: Option<String>,

@@ -12,6 +12,7 @@ use super::connection::Connections;
 use super::failure::Failure;
 use super::live::{Live, Noticed};
 use super::rails::Health;
+use super::rehearsal::{Happened, Script};
 use super::resume::{Before, Shift};
 use super::signals::Signals;
 use super::view::View;
@@ -50,6 +51,8 @@ pub(super) struct Job {
     pub(super) search: Option<Search>,
     /// The first part of a run that is gone on with.
     pub(super) before: Option<Before>,
+    /// What goes wrong in the middle of it.
+    pub(super) rehearsal: Script,
     /// The command line that it was asked for with.
     pub(super) invocation: Vec<String>,
 }
@@ -93,7 +96,7 @@ pub(super) async fn drive(
     (view, signals): (&mut View, &mut Signals),
     mut health: Option<&mut Health>,
 ) -> Result<Summary, Failure> {
-    let Job { plan, mut environment, programs, tls, connections, search, before, invocation } = job;
+    let Job { plan, mut environment, programs, tls, connections, search, before, rehearsal, invocation } = job;
     let mut whole = (*plan).clone();
     if let Some(before) = &before {
         (whole, environment.started) = (before.whole(&plan), before.started());
@@ -103,6 +106,8 @@ pub(super) async fn drive(
     let written = log.directory.write_plan(&file);
     log.note(written, view);
     let mut run = start(&plan, programs, tls, &connections)?;
+    let mut rehearsal = rehearsal.begin(plan.warm_up);
+    let started = run.started();
     let mut course = Course {
         builder: Builder::new(whole, environment),
         shift: Shift::default(),
@@ -143,10 +148,14 @@ pub(super) async fn drive(
             },
             () = until(course.resume_at) => course.resume(&run, log, view),
             why = sick(&mut health) => course.act(Action::Stop(why), &run, log, view),
+            happened = rehearsal.next(started) => course.happened(happened, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
     course.live.end(view);
+    for event in rehearsal.finish().await {
+        course.happened(Happened::Done(event), log, view);
+    }
     signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
@@ -347,6 +356,21 @@ impl Course {
             let written = log.directory.control(&event);
             log.note(written, view);
             self.builder.control(event);
+        }
+    }
+
+    /// Something was done to the server.
+    fn happened(&mut self, happened: Happened, log: &mut Log, view: &View) {
+        match happened {
+            Happened::Began(action) => view.say(&action),
+            Happened::Done(event) => {
+                if let Some(error) = &event.error {
+                    view.warn(&format!("{}: {error}", event.action));
+                }
+                let written = log.directory.rehearsed(&event);
+                log.note(written, view);
+                self.builder.rehearse(event);
+            }
         }
     }
 

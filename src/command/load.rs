@@ -10,6 +10,7 @@ use super::drive::Log;
 use super::failure::Failure;
 use super::live::Live;
 use super::rails::Rails;
+use super::rehearsal::Script;
 use super::resume::Before;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
@@ -77,7 +78,8 @@ async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failur
     let vus = vus(args, Some(&aim))?;
     check_files(vus)?;
     signals.rails = Rails::of(&aim, &args.run.rails)?;
-    let shape = Shape { thresholds, before, ..Shape::constant(vus, duration, warm_up, &args.run.engine) };
+    let rehearsal = Script::of(&args.rehearsal, duration).await?;
+    let shape = Shape { thresholds, before, rehearsal, ..Shape::constant(vus, duration, warm_up, &args.run.engine) };
     signals.rails.check(shape.executors(&args.run), shape.duration)?;
     let place = Place::new("load", &args.run.output);
     let mut log = Log::create(&place.directory)?;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::drive::{Job, Log, drive};
 use super::failure::Failure;
 use super::programs::{AGENT, Kitchen, PUBLISH_STEPS};
+use super::rehearsal::Script;
 use super::resume::Before;
 use super::session::Session;
 use super::signals::Signals;
@@ -92,6 +93,8 @@ pub(super) struct Shape {
     pub(super) thresholds: Vec<Limit>,
     /// The first part of a run that is gone on with.
     pub(super) before: Option<Before>,
+    /// What goes wrong in the middle of it.
+    pub(super) rehearsal: Script,
 }
 
 impl Shape {
@@ -113,7 +116,16 @@ impl Shape {
             work,
         };
         let slots = vec![slot(FETCH, fetching, Work::Fetch), slot(PUBLISH, publishing, Work::Publish)];
-        Shape { command, slots, warm_up: Duration::ZERO, duration, search: None, thresholds: Vec::new(), before: None }
+        Shape {
+            command,
+            slots,
+            warm_up: Duration::ZERO,
+            duration,
+            search: None,
+            thresholds: Vec::new(),
+            before: None,
+            rehearsal: Script::default(),
+        }
     }
 
     /// The executors of what will really be: without the publish loop where there is none.
@@ -246,6 +258,7 @@ pub(super) async fn execute(
         connections: session.connections.clone(),
         search: shape.search,
         before: shape.before,
+        rehearsal: shape.rehearsal,
         invocation: place.invocation.clone(),
     };
     let mut health = if signals.rails.asks() { session.health()? } else { None };

@@ -144,5 +144,6 @@ fn shape(load_test: &LoadTest) -> Shape {
         search: None,
         thresholds: load_test.thresholds.clone(),
         before: None,
+        rehearsal: Default::default(),
     }
 }

@@ -5,19 +5,37 @@ use std::io::{self, Read as _, Write as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::cli::{ContentKind, SandboxArgs, SandboxLog};
+use super::failure::Failure;
+use super::{architecture, in_runtime};
+use crate::cli::{ContentKind, SandboxArgs, SandboxCommand, SandboxCommands, SandboxLog};
 use crate::exit::Exit;
 use crate::sandbox::{BalancerKind, Config, CurveError, Faults, Limits, ProcessOptions, Sandbox, StartError};
 
-/// Serves the stand-in until it is told to stop.
-pub(super) fn run(args: &SandboxArgs) -> Exit {
+/// Whether it is one server, which has a log of its own.
+pub(super) fn serves(args: &SandboxCommands) -> bool {
+    matches!(args.command, None | Some(SandboxCommand::Node(_)))
+}
+
+/// Starts what was asked for.
+pub(super) fn run(args: &SandboxCommands) -> Result<Exit, Failure> {
+    match &args.command {
+        None => Ok(one(&args.serve, None)),
+        Some(SandboxCommand::Node(node)) => Ok(one(&node.serve, Some(&node.name))),
+        Some(SandboxCommand::Up(up)) => in_runtime(architecture::up(up)),
+        Some(SandboxCommand::Tell(tell)) => in_runtime(architecture::tell(tell)),
+        Some(SandboxCommand::Proxy(proxy)) => in_runtime(architecture::proxy(proxy)),
+    }
+}
+
+/// Serves the stand-in until it is told to stop; as a node of that name, with nothing in front of it, or as all of it.
+fn one(args: &SandboxArgs, name: Option<&str>) -> Exit {
     let mut log = io::stderr();
     let version = env!("CARGO_PKG_VERSION");
     let _ = writeln!(log, "connect-bench {version} sandbox: a stand-in, this is not Posit Connect");
     if args.log.is_some() {
         tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     }
-    match serve(args) {
+    match serve(args, name) {
         Ok(()) => Exit::Pass,
         Err(fault) => {
             let _ = writeln!(log, "error: {fault}");
@@ -42,8 +60,11 @@ enum Fault {
     System(#[from] io::Error),
 }
 
-fn serve(args: &SandboxArgs) -> Result<(), Fault> {
-    let config = config(args)?;
+fn serve(args: &SandboxArgs, name: Option<&str>) -> Result<(), Fault> {
+    let mut config = config(args)?;
+    if let Some(name) = name {
+        config = Config { nodes: 1, balancer: BalancerKind::None, hostname: Some(name.to_owned()), ..config };
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // The handlers are in place before anybody can know that the sandbox is there.
     let ended = runtime.block_on(async { until_told(args.exit_with_parent) })?;
@@ -64,7 +85,7 @@ fn announce(sandbox: &Sandbox) -> io::Result<()> {
 }
 
 /// Ends at SIGINT, at SIGTERM, or when stdin is closed if that is asked for.
-fn until_told(exit_with_parent: bool) -> io::Result<impl Future<Output = ()>> {
+pub(super) fn until_told(exit_with_parent: bool) -> io::Result<impl Future<Output = ()>> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     // Without a thread that watches stdin the sender stays with us, and never tells anything.
     let (closed, stdin_closed) = oneshot::channel::<()>();
@@ -120,6 +141,7 @@ fn config(args: &SandboxArgs) -> Result<Config, Fault> {
     Ok(Config {
         listen: args.listen,
         data_dir: args.data_dir.clone(),
+        database: args.database.clone(),
         api_key: args.api_key.clone(),
         extra_users: args.extra_users.clone(),
         version: args.connect_version.clone(),

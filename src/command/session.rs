@@ -433,6 +433,7 @@ fn labels(summary: &Summary) -> Vec<String> {
 }
 
 fn rename(summary: &mut Summary, names: &BTreeMap<String, String>) {
+    summary.rehearsal.rename(names);
     let windows = [&mut summary.steady, &mut summary.whole];
     for series in windows.into_iter().flat_map(|window| window.series.iter_mut()) {
         for (label, node) in std::mem::take(&mut series.nodes) {
@@ -440,6 +441,7 @@ fn rename(summary: &mut Summary, names: &BTreeMap<String, String>) {
             let mine = series.nodes.entry(name).or_default();
             mine.completed += node.completed;
             mine.failed += node.failed;
+            mine.left += node.left;
             mine.duration.merge(&node.duration);
         }
     }

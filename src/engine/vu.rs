@@ -377,7 +377,7 @@ impl<D: Dial> Shared<D> {
             delay: done.delay,
             unstamped: done.unstamped,
             node,
-            moved: last.is_some() && node.is_some() && node != last,
+            left: last.filter(|_| node.is_some() && node != last),
         };
         recorder.request_ended(now, series, &sample);
         node.or(last)

@@ -32,11 +32,13 @@ use steps::{CheckDocument, SeriesDocument};
 mod control;
 mod generator;
 mod open;
+mod rehearsal;
 mod sockets;
 
 pub use control::ControlDocument;
 pub use generator::GeneratorDocument;
 pub use open::OpenDocument;
+pub use rehearsal::DisruptionDocument;
 pub use sockets::SocketDocument;
 
 /// Version of both documents.
@@ -133,6 +135,8 @@ pub struct LoadDocument {
     pub thresholds: Vec<Verdict>,
     /// What people did to the run while it was on, in the terminal or through the REST endpoint.
     pub control: Vec<ControlDocument>,
+    /// What was done to the server while it was on, and what that did.
+    pub rehearsal: Vec<DisruptionDocument>,
     /// Time that lay in pauses, in whole seconds of which no figure is made.
     pub paused_s: f64,
     /// The connections of the whole run.
@@ -314,6 +318,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         open_model: OpenDocument::of(summary),
         thresholds: summary.thresholds.clone(),
         control: control::events(summary),
+        rehearsal: rehearsal::disruptions(summary),
         paused_s: summary.paused_ns as f64 / 1e9,
         connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),

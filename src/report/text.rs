@@ -8,6 +8,7 @@ mod insights;
 mod load;
 mod model;
 mod ramp;
+pub(in crate::report) mod rehearsal;
 mod sockets;
 mod steps;
 

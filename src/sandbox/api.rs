@@ -118,7 +118,7 @@ pub(super) fn key_of(headers: &HeaderMap) -> Option<&str> {
 /// Who asks.
 struct Caller {
     user: User,
-    /// `http://host:port`, as the caller knows the server.
+    /// `http://host:port` or `https://host:port`, as the caller knows the server.
     base: String,
 }
 
@@ -129,7 +129,9 @@ impl FromRequestParts<Arc<Node>> for Caller {
         let key = key_of(&parts.headers).ok_or(NO_CREDENTIALS)?;
         let user = node.shared.user_of_key(key).ok_or(BAD_CREDENTIALS)?.clone();
         let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
-        Ok(Self { user, base: format!("http://{host}") })
+        // What is in front of the nodes speaks TLS for them.
+        let https = parts.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+        Ok(Self { user, base: format!("http{}://{host}", if https { "s" } else { "" }) })
     }
 }
 

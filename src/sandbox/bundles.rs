@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 use axum::body::Bytes;
 use flate2::read::GzDecoder;
@@ -49,6 +51,8 @@ pub(super) enum BundleFault {
 #[derive(Debug, Clone)]
 pub(super) struct BundleDir {
     root: PathBuf,
+    /// The error that writing fails with, as the system numbers them; 0: it does not.
+    trouble: Arc<AtomicI32>,
 }
 
 /// An upload that was received.
@@ -92,17 +96,41 @@ impl BundleDir {
         for name in ["incoming", "bundles", "apps"] {
             std::fs::create_dir_all(root.join(name))?;
         }
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), trouble: Arc::default() })
+    }
+
+    /// Behaves from now on as a folder does that is `read-only` or `full`, or is `ok` again. `false`: none of these.
+    ///
+    /// What the system would say is said here, because nothing that needs no rights makes it say so.
+    pub(super) fn behave(&self, state: &str) -> bool {
+        let trouble = match state {
+            "ok" => 0,
+            "read-only" => rustix::io::Errno::ROFS.raw_os_error(),
+            "full" => rustix::io::Errno::NOSPC.raw_os_error(),
+            _ => return false,
+        };
+        self.trouble.store(trouble, Relaxed);
+        true
+    }
+
+    /// Whether anything can be written.
+    pub(super) fn writable(&self) -> io::Result<()> {
+        match self.trouble.load(Relaxed) {
+            0 => Ok(()),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
     }
 
     /// Begins to receive an upload of at most `limit` bytes.
     pub(super) fn receive(&self, limit: u64) -> io::Result<Receiver> {
+        self.writable()?;
         let (file, path) = tempfile::NamedTempFile::new_in(self.root.join("incoming"))?.into_parts();
         Ok(Receiver { file: tokio::fs::File::from_std(file), path, md5: Md5::new(), size: 0, limit })
     }
 
     /// Gives a received upload its place.
     pub(super) fn keep(&self, received: Received, content: &str, bundle: i64) -> io::Result<PathBuf> {
+        self.writable()?;
         let place = self.archive(content, bundle);
         if let Some(parent) = place.parent() {
             std::fs::create_dir_all(parent)?;
@@ -209,7 +237,11 @@ pub(super) fn unpack(archive: &Path, into: &Path) -> Result<(), BundleFault> {
     }
     let top = descend(work.path())?;
     let _ = std::fs::remove_dir_all(into);
-    Ok(std::fs::rename(top, into)?)
+    match std::fs::rename(top, into) {
+        // Another node has just unpacked the same bundle: the same files.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// Where a path inside a bundle points to, under `root`; `None` when it would leave it or does not make sense.

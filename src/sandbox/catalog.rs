@@ -10,6 +10,9 @@ use super::launcher::settings::{IDLE_TIMEOUT_S, Runtime};
 use super::manifest::{App, app_mode};
 use super::store::{Store, User};
 
+/// How often an item is read at most while things change.
+const MOST_READS: u32 = 3;
+
 /// A content item, ready to be served.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -82,13 +85,21 @@ impl Catalog {
         if let Some(item) = self.known(guid) {
             return Ok(Some(item));
         }
-        let before = self.changes.load(SeqCst);
-        let Some(item) = load(store, guid).await?.map(Arc::new) else { return Ok(None) };
-        let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
-        if self.changes.load(SeqCst) == before {
-            items.insert(guid.to_owned(), Arc::clone(&item));
+        let mut tries = 1;
+        loop {
+            let before = self.changes.load(SeqCst);
+            let Some(item) = load(store, guid).await?.map(Arc::new) else { return Ok(None) };
+            let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+            let unchanged = self.changes.load(SeqCst) == before;
+            if unchanged {
+                items.insert(guid.to_owned(), Arc::clone(&item));
+            }
+            // Something changed meanwhile, this item perhaps.
+            if unchanged || tries >= MOST_READS {
+                return Ok(Some(item));
+            }
+            tries += 1;
         }
-        Ok(Some(item))
     }
 
     /// Something about a content item changed.
@@ -96,6 +107,36 @@ impl Catalog {
         let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
         self.changes.fetch_add(1, SeqCst);
         items.remove(guid);
+    }
+
+    /// Another node changed something: reads again what is in memory, and keeps that if the database does not answer.
+    pub(super) async fn refresh(&self, store: &Store, guid: &str) -> Result<(), sqlx::Error> {
+        let before = self.changes.fetch_add(1, SeqCst) + 1;
+        if self.known(guid).is_none() {
+            return Ok(());
+        }
+        match load(store, guid).await? {
+            None => self.forget(guid),
+            Some(item) => {
+                let mut items = self.items.write().unwrap_or_else(PoisonError::into_inner);
+                if self.changes.load(SeqCst) == before {
+                    items.insert(guid.to_owned(), Arc::new(item));
+                } else {
+                    // Something changed meanwhile: whoever asks next reads it.
+                    items.remove(guid);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody knows what another node changed.
+    pub(super) async fn refresh_all(&self, store: &Store) -> Result<(), sqlx::Error> {
+        let guids: Vec<String> = self.items.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        for guid in guids {
+            self.refresh(store, &guid).await?;
+        }
+        self.reload_vanities(store).await
     }
 
     /// Reads the vanity paths again: at the start, and when one changed.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
@@ -18,11 +18,17 @@ use super::balancer::Balancer;
 use super::capacity::NodeGone;
 use super::content;
 use super::counts::{Class, Counts};
+use super::metrics;
 use super::node::{Node, Shared};
 use super::reply;
 
 /// Where the counts are. Not counted itself.
 const STATS_PATH: &str = "/__sandbox__/stats";
+/// Where Prometheus looks: Connect has a port of its own for it.
+const METRICS_PATH: &str = "/metrics";
+const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// `POST /__sandbox__/storage/read-only`, `full` or `ok`, with an administrator's key: what the folder is like.
+const STORAGE_PATH: &str = "/__sandbox__/storage/";
 /// How often the balancer asks after its nodes, and how long it waits for the answer.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,8 +71,7 @@ impl Cluster {
     /// A request's head was read. Counted here, before anything can be interrupted.
     pub(super) fn call(self: &Arc<Self>, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        if path == STATS_PATH {
-            let mut response = reply::ok(&self.stats());
+        if let Some(mut response) = self.own_answer(&request) {
             sign(response.headers_mut());
             return Box::pin(std::future::ready(Ok(response)));
         }
@@ -91,9 +96,28 @@ impl Cluster {
         Box::pin(async move {
             let line = cluster.shared.config.log_requests.then(|| format!("{} {}", request.method(), request.uri()));
             let result = member.answer(class, request, arrived_s).await;
+            member.node.durations.record(member.node.capacity.now_s() - arrived_s);
             let tell = pick.tell.then_some(pick.node);
             cluster.finish(&member.node, result, tell, line)
         })
+    }
+
+    /// What is asked of the sandbox itself, and is not counted.
+    fn own_answer(&self, request: &Request<Incoming>) -> Option<Response> {
+        let path = request.uri().path();
+        match path {
+            STATS_PATH => return Some(reply::ok(&self.stats())),
+            METRICS_PATH => {
+                let text = metrics::text(&self.members.first()?.node);
+                return Some(reply::body(StatusCode::OK, PROMETHEUS, text.into()));
+            }
+            _ => {}
+        }
+        let state = path.strip_prefix(STORAGE_PATH)?;
+        let key = api::key_of(request.headers())?;
+        let may = self.shared.user_of_key(key).is_some_and(|user| user.role == "administrator");
+        let known = may && request.method() == Method::POST && self.shared.bundles.behave(state);
+        known.then(|| reply::ok(&json!({ "storage": state })))
     }
 
     /// Counts, capacity and nodes.
@@ -143,6 +167,11 @@ impl Cluster {
             [only] if !self.balancer.checks_health() => Some(&only.node),
             _ => None,
         }
+    }
+
+    /// What the nodes share.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Ends what is not ended by dropping it.

@@ -1,25 +1,36 @@
 //! The deploy task: waits for its turn, unpacks, restores packages, launches, and logs each step.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use md5::{Digest as _, Md5};
+
 use super::bundles;
+use super::error::unreachable;
 use super::launcher::{Launcher, Wanted};
 use super::manifest::{self, App, Deployable};
 use super::node::Node;
 use super::store::BundleRow;
 use super::tasks::Handle;
 
-/// Package sets that were restored before: shared by the nodes, as Connect's cache is.
-#[derive(Debug, Default)]
-pub(super) struct PackageCache(Mutex<HashSet<String>>);
+/// Package sets that were restored before: shared by the nodes, as Connect's cache is, in the folder that they share.
+#[derive(Debug)]
+pub(super) struct PackageCache(PathBuf);
 
 impl PackageCache {
+    /// In that directory, which is made.
+    pub(super) fn new(root: &Path) -> io::Result<Self> {
+        let place = root.join("packages");
+        std::fs::create_dir_all(&place)?;
+        Ok(Self(place))
+    }
+
     /// Remembers a set; whether it was known.
     fn restore(&self, packages: &str) -> bool {
-        !self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(packages.to_owned())
+        let name: String = Md5::digest(packages).iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::File::create_new(self.0.join(name)).is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists)
     }
 }
 
@@ -38,6 +49,9 @@ const BUILD_SHARE: f64 = 0.1;
 const RESTORE_SHARE: f64 = 0.7;
 const CACHED_RESTORE_SHARE: f64 = 0.05;
 const LAUNCH_SHARE: f64 = 0.2;
+
+/// How long the database may take to record a deployment.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Takes a share of the node's capacity while it lives.
 struct Share<'n>(&'n Node);
@@ -94,7 +108,9 @@ async fn steps(node: &Node, deployment: &Deployment, task: &Handle) -> Result<()
     if node.shared.launcher.is_none() {
         launch(node, &deployable, task).await;
     }
-    publish(node, deployment, &deployable).await?;
+    tokio::time::timeout(RECORD_TIMEOUT, publish(node, deployment, &deployable))
+        .await
+        .map_err(|_elapsed| "the deployment could not be recorded: the database does not answer".to_owned())??;
     task.log(if deployment.activate {
         "Deployment complete.".to_owned()
     } else {
@@ -138,6 +154,7 @@ async fn unpack(node: &Node, bundle: &BundleRow) -> Result<Deployable, String> {
     let archive: PathBuf = dir.archive(&bundle.content_guid, bundle.id);
     let into = dir.app(&bundle.content_guid, bundle.id);
     let strict = node.shared.config.strict_bundles;
+    dir.writable().map_err(|error| format!("(code 135) the bundle could not be extracted: {error}"))?;
     let work = move || {
         let manifest = bundles::manifest_of(&archive).map_err(|fault| format!("(code 38) {fault}"))?;
         bundles::unpack(&archive, &into).map_err(|fault| format!("(code 135) {fault}"))?;
@@ -160,7 +177,10 @@ async fn restore(node: &Node, deployable: &Deployable, task: &Handle) {
 async fn publish(node: &Node, deployment: &Deployment, deployable: &Deployable) -> Result<(), String> {
     let (shared, bundle) = (&node.shared, &deployment.bundle);
     let guid = &bundle.content_guid;
-    let failed = |error: sqlx::Error| format!("the deployment could not be recorded: {error}");
+    let failed = |error: sqlx::Error| {
+        let away = if unreachable(&error) { "the database cannot be reached: " } else { "" };
+        format!("the deployment could not be recorded: {away}{error}")
+    };
     shared.store.set_deployed(bundle.id).await.map_err(failed)?;
     let there = if deployment.activate {
         let there = shared.store.activate(guid, bundle.id, &deployable.app_mode).await.map_err(failed)?;

@@ -76,7 +76,21 @@ impl IntoResponse for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        Self::internal(&error)
+        let fault = Self::internal(&error);
+        if unreachable(&error) { Self { message: Cow::Borrowed(NO_DATABASE), ..fault } } else { fault }
+    }
+}
+
+const NO_DATABASE: &str = "An internal error occurred: the database cannot be reached.";
+
+/// Whether the database is away, rather than the question wrong. Classes of SQLSTATE: 08 connection, 57P0 shutdown.
+pub(super) fn unreachable(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P0"))
+        }
+        _ => false,
     }
 }
 

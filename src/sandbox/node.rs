@@ -14,6 +14,7 @@ use super::catalog::Catalog;
 use super::counts::Counts;
 use super::deploy::PackageCache;
 use super::launcher::Launcher;
+use super::metrics::Durations;
 use super::processes::Processes;
 use super::store::{Store, User};
 use super::tasks::Tasks;
@@ -47,6 +48,8 @@ pub(super) struct Node {
     pub(super) capacity: Capacity,
     pub(super) tasks: Tasks,
     pub(super) counts: Counts,
+    /// How long requests took.
+    pub(super) durations: Durations,
     /// Deploy tasks beyond these wait.
     pub(super) deploy_slots: Semaphore,
     pub(super) shared: Arc<Shared>,
@@ -67,10 +70,11 @@ impl Node {
         };
         Ok(Self {
             index,
-            hostname: format!("sandbox-{}", index + 1),
+            hostname: config.hostname.clone().unwrap_or_else(|| format!("sandbox-{}", index + 1)),
             capacity: Capacity::new(config.curve, workload)?,
             tasks: Tasks::default(),
             counts: Counts::default(),
+            durations: Durations::default(),
             deploy_slots: Semaphore::new(config.deploy_slots.max(1)),
             up: AtomicBool::new(true),
             losses: watch::Sender::new(0),

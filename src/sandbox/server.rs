@@ -15,6 +15,7 @@ use super::capacity::NodeGone;
 use super::cluster::Cluster;
 use super::content;
 use super::faults::{Restart, Stall};
+use super::follow::follow;
 use super::launcher::Tunnel;
 use super::node::Node;
 use super::sockets::Accepted;
@@ -32,6 +33,7 @@ pub(super) async fn serve(listener: TcpListener, cluster: Arc<Cluster>) {
     }
     let checked = Arc::clone(&cluster);
     tokio::spawn(async move { checked.check_health().await });
+    tokio::spawn(follow(cluster.shared()));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -3,17 +3,19 @@
 
 use std::path::Path;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row as _, SqlitePool};
+use sqlx::{AnyPool, Row as _};
 
 use super::reply::utc_now;
 
 mod bundles;
 mod content;
+mod database;
 mod related;
 
 pub(super) use bundles::{BundleRow, NewBundle};
 pub(super) use content::{ContentRow, Created};
+pub(super) use database::Changes;
+pub use database::DatabaseUrl;
 pub(super) use related::{Permission, Tag, Vanity};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
@@ -21,7 +23,9 @@ type Result<T> = std::result::Result<T, sqlx::Error>;
 /// The database.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
-    pool: SqlitePool,
+    pool: AnyPool,
+    /// Where it is when other nodes use it, too.
+    shared: Option<DatabaseUrl>,
 }
 
 /// Someone with an API key.
@@ -36,18 +40,21 @@ pub(super) struct User {
 }
 
 impl Store {
-    /// Opens the database in that file, and makes it if there is none.
-    pub(super) async fn open(file: &Path) -> Result<Self> {
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A stand-in that loses power may lose its last second.
-            .synchronous(SqliteSynchronous::Off);
-        // One connection: SQLite has one writer, and with one there is nothing to wait for or to deadlock on.
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        sqlx::raw_sql(include_str!("schema.sql")).execute(&pool).await?;
-        Ok(Self { pool })
+    /// Opens the database: that one, or else SQLite in that file, which is made if there is none.
+    pub(super) async fn open(database: Option<&DatabaseUrl>, file: &Path) -> Result<Self> {
+        let pool = match database {
+            Some(url) => database::postgres(url).await?,
+            None => database::sqlite(file).await?,
+        };
+        Ok(Self { pool, shared: database.cloned() })
+    }
+
+    /// What other nodes change, from now on; `None` when there are none.
+    pub(super) async fn changes(&self) -> Result<Option<Changes>> {
+        match &self.shared {
+            Some(url) => Ok(Some(Changes::of(url).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Closes the database.

@@ -8,10 +8,12 @@ use super::health::{NAME, answers};
 use super::tile::{Tile, render};
 use super::verdict::length;
 use crate::baseline::{self, Baseline, Measured};
+use crate::disruption::judge;
 use crate::plan::{Executor, Plan, ProgramPlan, REAL_PROCESSES};
 use crate::report::foreign;
 use crate::report::json::LatencyDocument;
 use crate::report::number::{MISSING, bytes, change, count, duration, maybe, percent, significant, vus};
+use crate::report::text::rehearsal;
 use crate::stats::Interval;
 use crate::summary;
 
@@ -193,10 +195,31 @@ pub(super) fn tables(run: &Run<'_>) -> Markup {
         @if run.summary.search.is_none() {
             (section(run, "Steps", &steps(run), None))
             (section(run, "Checks", &checks(run), None))
+            (section(run, "Rehearsal", &rehearsal(run), Some(REHEARSAL)))
         }
         (section(run, "Responses by status", &statuses, None))
         (section(run, "Messages of failures", &messages, Some("As servers and programs said them; cut after 300 characters.")))
     }
+}
+
+/// What the claim is.
+const REHEARSAL: &str = "What was done while the run was on, and what it did until the next. The claim is the documentation's: a failure of \
+     either node disrupts the user sessions on that node but not the service.";
+
+fn rehearsal(run: &Run<'_>) -> Table {
+    let mut table = Table::new(&["at", "what", "what it did", "the claim"]).left(&[0, 1, 2, 3]);
+    for disruption in judge(&run.summary.rehearsal) {
+        let sentences = rehearsal::sentences(&disruption);
+        let did = sentences.get(1..sentences.len().saturating_sub(1).max(1)).unwrap_or_default().join("; ");
+        let did = disruption.event.error.as_ref().map_or(did, |error| format!("not done: {error}"));
+        table.row(vec![
+            duration(disruption.event.at_s),
+            foreign::line(&disruption.event.action, 120),
+            foreign::line(&did, 400),
+            rehearsal::claim(&disruption.claim),
+        ]);
+    }
+    table
 }
 
 fn thresholds(run: &Run<'_>) -> Table {

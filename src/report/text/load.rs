@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, control, incidents, insights, model, sockets, steps, table, what, wrap};
+use super::{connections, control, incidents, insights, model, rehearsal, sockets, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::insight;
 use crate::stats::Interval;
@@ -32,6 +32,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     out.push_str(&model::open_model(summary));
     out.push_str(&model::thresholds(&summary.thresholds));
     out.push_str(&control::control(summary));
+    out.push_str(&rehearsal::rehearsal(summary));
     out.push_str(&errors(&figures));
     out.push_str(&incidents::incidents(summary));
     out.push_str(&publish(&figures));

@@ -25,8 +25,18 @@ impl From<ReceiveFault> for ApiError {
     fn from(fault: ReceiveFault) -> Self {
         match fault {
             ReceiveFault::TooLarge => TOO_LARGE,
-            ReceiveFault::Io(error) => ApiError::internal(&error),
+            ReceiveFault::Io(error) => unwritten(&error),
         }
+    }
+}
+
+/// The folder does not take it.
+fn unwritten(error: &std::io::Error) -> ApiError {
+    tracing::error!("a bundle cannot be written: {error}");
+    ApiError {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        code: 134,
+        message: format!("The bundle could not be written: {error}").into(),
     }
 }
 
@@ -35,7 +45,7 @@ pub(super) async fn upload(State(node): Ctx, Path(guid): Path<String>, caller: C
     caller.must_publish()?;
     caller.editable(&node, &guid).await?;
     let headers = request.headers().clone();
-    let receiver = node.shared.bundles.receive(node.shared.config.max_upload)?;
+    let receiver = node.shared.bundles.receive(node.shared.config.max_upload).map_err(|error| unwritten(&error))?;
     let (received, source) = if is_multipart(&headers) {
         from_form(request, receiver).await?
     } else {
@@ -169,7 +179,8 @@ async fn keep(
     let (size, md5) = (received.size, hex(&received.md5));
     let (files, content) = (shared.bundles.clone(), guid.to_owned());
     let work = move || files.keep(received, &content, number).map(|place| manifest_of(&place));
-    let looked = tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))??;
+    let looked = tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal(&error))?;
+    let looked = looked.map_err(|error| unwritten(&error))?;
     let manifest = match looked {
         Ok(manifest) => Some(manifest),
         Err(fault) if shared.config.strict_bundles => {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::super::reply::utc_now;
 use super::{Result, Store};
@@ -99,7 +99,7 @@ impl Store {
     }
 }
 
-fn read(row: &SqliteRow) -> Result<BundleRow> {
+fn read(row: &AnyRow) -> Result<BundleRow> {
     let (manifest, source): (Option<String>, String) = (row.try_get(6)?, row.try_get(7)?);
     Ok(BundleRow {
         id: row.try_get(0)?,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::super::reply::utc_now;
 use super::{Result, Store};
@@ -129,7 +129,7 @@ impl Store {
     }
 }
 
-fn read(row: &SqliteRow) -> Result<ContentRow> {
+fn read(row: &AnyRow) -> Result<ContentRow> {
     let settings: String = row.try_get(9)?;
     Ok(ContentRow {
         guid: row.try_get(0)?,

@@ -1,0 +1,135 @@
+//! Which database, and how it is reached: embedded SQLite for one node, PostgreSQL for as many as there are. The SQL is
+//! the same for both; what differs is here.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{AnyConnection, AnyPool, Executor as _, SqlSafeStr as _};
+
+use super::Result;
+
+/// Connections that a node keeps to PostgreSQL at most; its server has room for 100 unless told otherwise.
+const MOST_CONNECTIONS: u32 = 8;
+/// How long a request waits for a connection that works before it fails.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What the triggers of `0002_notify_postgres.sql` tell on.
+const CHANNEL: &str = "connect_bench_changed";
+
+/// Where a PostgreSQL database is: `postgres://USER[:PASSWORD]@HOST[:PORT]/NAME`. Shown without what is secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        if !matches!(scheme, Some("postgres" | "postgresql")) {
+            return Err("a database is postgres://USER[:PASSWORD]@HOST[:PORT]/NAME; without one SQLite in the data \
+                        directory is used"
+                .to_owned());
+        }
+        sqlx::postgres::PgConnectOptions::from_str(text).map_err(|error| error.to_string())?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = self.0.split_once("://").map_or("", |(_, rest)| rest).split('?').next().unwrap_or_default();
+        write!(f, "postgres://{}", place.rsplit_once('@').map_or(place, |(_, host)| host))
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Opens embedded SQLite in that file, and makes it if there is none.
+pub(super) async fn sqlite(file: &Path) -> Result<AnyPool> {
+    sqlx::any::install_default_drivers();
+    let unusable = || sqlx::Error::Configuration(format!("{}: not a path", file.display()).into());
+    let absolute = std::path::absolute(file)?;
+    let url = url::Url::from_file_path(&absolute).map_err(|()| unusable())?;
+    let url = format!("{}?mode=rwc", url.as_str().replacen("file://", "sqlite://", 1));
+    let pool = AnyPoolOptions::new()
+        // SQLite has one writer, and with one connection there is nothing to wait for or to deadlock on.
+        .max_connections(1)
+        .after_connect(|connection, _| Box::pin(prepare(connection)))
+        .connect(&url)
+        .await?;
+    migrate(&pool, false).await?;
+    Ok(pool)
+}
+
+/// A stand-in that loses power may lose its last second.
+async fn prepare(connection: &mut AnyConnection) -> Result<()> {
+    connection.execute(sqlx::raw_sql("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")).await?;
+    Ok(())
+}
+
+/// Opens a PostgreSQL database. Connections that broke are noticed before they are used, and replaced.
+pub(super) async fn postgres(url: &DatabaseUrl) -> Result<AnyPool> {
+    sqlx::any::install_default_drivers();
+    let pool = AnyPoolOptions::new()
+        .max_connections(MOST_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(true)
+        .connect(&url.0)
+        .await?;
+    migrate(&pool, true).await?;
+    Ok(pool)
+}
+
+/// Brings the tables up to date. Of several nodes that start at once one does it, and the others wait.
+async fn migrate(pool: &AnyPool, postgres: bool) -> Result<()> {
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let mut all = vec![migration(1, "schema", include_str!("0001_schema.sql"))];
+    if postgres {
+        all.push(migration(2, "notify", include_str!("0002_notify_postgres.sql")));
+    }
+    Migrator::with_migrations(all).run(pool).await.map_err(|error| sqlx::Error::Configuration(error.into()))
+}
+
+/// What other nodes changed: the guids of content items, as they come. Ends with an error when the connection does.
+pub(in super::super) struct Changes {
+    listener: PgListener,
+}
+
+impl Changes {
+    pub(super) async fn of(url: &DatabaseUrl) -> Result<Self> {
+        let options = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+        let mut listener = PgListener::connect_with(&options.connect(&url.0).await?).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok(Self { listener })
+    }
+
+    /// The next one; `None` when the connection is lost, and with it what was said meanwhile.
+    pub(in super::super) async fn next(&mut self) -> Option<String> {
+        self.listener.try_recv().await.ok().flatten().map(|told| told.payload().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_shown_without_its_password() {
+        let url: DatabaseUrl =
+            "postgres://connect:s3cr%40t@db.example.com:5433/bench?password=s3c@ret".parse().unwrap();
+        assert_eq!(format!("{url:?}"), "postgres://db.example.com:5433/bench");
+        for bad in ["mysql://x/y", "db.example.com", "postgres://h:port/x"] {
+            assert!(bad.parse::<DatabaseUrl>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A load with a publish loop, one node killed and back in the middle of it: what the result says, and whether everybody
+//! counted the same.
+
+use serde_json::{Value, json};
+
+use crate::rehearsal::{QUICK, Rehearsal};
+
+/// The result of a load of so long, with what is done in it.
+fn load(rehearsal: &Rehearsal, duration: &str, at: &[[&str; 2]]) -> (Value, String) {
+    let mut args = vec!["load", "-u", "6", "-d", duration, "--warmup", "2s", "--quiet", "--json", "--runs-dir", "runs"];
+    at.iter().for_each(|[time, action]| args.extend(["--at", time, action]));
+    let output = rehearsal.run(&args);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    // 121: the machine was too busy to judge a server by; what was counted was counted.
+    assert!(matches!(output.status.code(), Some(0 | 121)), "{:?} {said} {document}", output.status);
+    (document, said)
+}
+
+/// Requests that the balancer logged, and those of them that nodes count as its own checks. Those it does not log.
+fn logged(rehearsal: &Rehearsal) -> (u64, u64) {
+    let log = std::fs::read_to_string(rehearsal.root().join("balancer.log")).unwrap();
+    let requests: Vec<&str> = log.lines().filter(|line| line.contains("request ")).collect();
+    (requests.len() as u64, requests.iter().filter(|line| line.contains("/__ping__")).count() as u64)
+}
+
+/// Requests that the nodes counted, and the content of them.
+fn counted(rehearsal: &Rehearsal) -> (u64, Vec<u64>) {
+    let config = std::fs::read_to_string(rehearsal.root().join("haproxy.cfg")).unwrap();
+    let servers = config.lines().filter_map(|line| line.trim().strip_prefix("server n"));
+    let addresses: Vec<&str> = servers.map(|line| line.split(' ').nth(1).unwrap()).collect();
+    let stats = |address: &&str| -> Value {
+        let url = format!("http://{address}/__sandbox__/stats");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { reqwest::get(url).await.unwrap().json().await.unwrap() })
+    };
+    let stats: Vec<Value> = addresses.iter().map(stats).collect();
+    let requests = |stats: &Value, class: &str| stats["requests"][class].as_u64().unwrap();
+    let all = stats.iter().map(|stats| requests(stats, "api") + requests(stats, "content")).sum();
+    (all, stats.iter().map(|stats| requests(stats, "content")).collect())
+}
+
+#[test]
+fn everybody_counts_the_same() {
+    let Some(rehearsal) = Rehearsal::up(QUICK) else { return };
+    let (document, said) = load(&rehearsal, "5s", &[]);
+    let requests = &document["requests"];
+    assert_eq!(requests["failed"], 0, "{said} {document}");
+    let (nodes, content) = counted(&rehearsal);
+    let (all, pings) = logged(&rehearsal);
+    assert_eq!(all - pings, nodes, "the balancer and the nodes");
+    let sent = requests["sent"].as_u64().unwrap() + requests["api_sent"].as_u64().unwrap();
+    assert_eq!(sent, all, "the generator and the balancer: {requests}");
+    assert!(content.iter().all(|served| *served > 0), "both serve: {content:?}");
+    rehearsal.down();
+}
+
+#[test]
+fn a_node_that_is_killed_disrupts_its_own_sessions_and_not_the_service() {
+    let Some(rehearsal) = Rehearsal::up(QUICK) else { return };
+    let at = [["6s", "node kill 2"], ["14s", "node start 2"], ["15s", "exec exit 3"]];
+    let (document, said) = load(&rehearsal, "24s", &at);
+    let told = document["rehearsal"].as_array().unwrap();
+    assert_eq!(told.len(), 3, "{said} {document}");
+    let (kill, start, exec) = (&told[0], &told[1], &told[2]);
+    assert_eq!((&kill["action"], &kill["node"]), (&json!("node kill 2"), &json!("node-2")), "{kill}");
+    // VUs that share the two nodes in turn: three of six, and whoever publishes.
+    assert!(kill["lost"].as_u64().unwrap() > 0 && kill["vus_moved"].as_u64().unwrap() >= 3, "{kill}");
+    assert_eq!((&kill["others_failed"], &kill["others_left"]), (&json!(0), &json!(0)), "{kill}");
+    assert!(kill["first_success_s"].as_f64().is_some(), "moved VUs recover: {kill}");
+    assert!(kill["lost_by_kind"].as_object().unwrap().contains_key("status 502"), "{kill}");
+    // Whether it became steady enough in these few seconds is up to the machine.
+    let claim = kill["claim"].as_str().unwrap();
+    let reason = kill["claim_reason"].as_str().unwrap_or_default();
+    assert!(claim == "held" || reason == "there was no steady state after it", "{kill}");
+    assert_eq!((&start["action"], &start["claim"]), (&json!("node start 2"), &json!("not_judged")));
+    assert!(start["took_s"].as_f64().is_some(), "{start}");
+    assert!(exec["error"].as_str().unwrap().contains("exit status: 3"), "{exec}");
+    assert!(document["publish"]["completed"].as_u64().unwrap() >= 2, "{document}");
+    // The run directory tells the same.
+    let run = std::fs::read_dir(rehearsal.home.path().join("runs")).unwrap().next().unwrap().unwrap().path();
+    let text = rehearsal.run(&["report", run.to_str().unwrap()]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("node kill 2, done after") && text.contains("VUs moved to another node"), "{text}");
+    let page = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("node kill 2") && page.contains("either node disrupts the user sessions"));
+    rehearsal.down();
+}
+
+#[test]
+fn what_cannot_be_done_is_said_before_the_run() {
+    let Some(rehearsal) = Rehearsal::up(QUICK) else { return };
+    for (at, code, says) in [
+        (["60s", "node kill 1"], 2, "the load is over after 5 s"),
+        (["1s", "node explode 1"], 2, "an action is"),
+        (["1", "node kill 1"], 2, "which unit?"),
+    ] {
+        let output = rehearsal.run(&["load", "-u", "1", "-d", "5s", "--at", at[0], at[1]]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(code) && said.contains(says), "{at:?}: {:?} {said}", output.status);
+    }
+    let nowhere = ["load", "-u", "1", "-d", "5s", "--at", "1s", "node kill 1", "--cluster", "nowhere.sock"];
+    let output = rehearsal.run(&nowhere);
+    assert_eq!(output.status.code(), Some(122), "{}", String::from_utf8_lossy(&output.stderr));
+    rehearsal.down();
+}
