@@ -7,7 +7,7 @@ The sandbox answers one content request in fifty with 500 or 503, one node stall
 for five seconds every two minutes, and at a third of the time the whole sandbox is killed and started anew on the same data.
 At the end it is asked and printed:
 
-- memory: the slope of resident memory by least squares over the last three quarters, in MB per hour, and its peak;
+- memory: the slope of anonymous resident memory by least squares over the last three quarters, in MB per hour, and its peak;
 - open files: the least and the most;
 - counts: scheduled = completed + failed + dropped + interrupted, and the seconds add up to the whole. (The sandbox's own
   counts die with it when it is killed; against those every short run of `tests/cli` is held, exactly.)
@@ -37,6 +37,14 @@ def slope(points):
     return b, (rest / (n - 2) / sxx) ** 0.5
 
 
+def resident(pid):
+    """Anonymous resident memory of a process, MB."""
+    for line in open(f"/proc/{pid}/status"):
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) / 1e3
+    raise SystemExit("the kernel does not tell anonymous memory")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=30)
@@ -63,26 +71,30 @@ def main():
             load = subprocess.Popen([program, "load", "-u", str(args.vus), "-d", f"{seconds}s", "--warmup", "5s", "--json",
                                      "--html", "--keep-going", "--timeout", "10s"],
                                     cwd=place, env=environment, stdout=out, stderr=err)
-            time.sleep(seconds / 3)
-            child.kill()
-            child.wait()
-            time.sleep(4)
-            child, _, _ = sandbox(server.split("//")[1])
-            try:
-                load.wait(timeout=seconds + 180)
-            except subprocess.TimeoutExpired:
-                load.kill()
-                sys.exit("the run did not end")
+            began, restarted, memory, files = time.monotonic(), False, [], []
+            while load.poll() is None:
+                time.sleep(5)
+                passed = time.monotonic() - began
+                if 20 < passed < seconds:
+                    # Pages of the program itself, which a build without optimisations has many of, are not what grows.
+                    memory.append((passed / 3600, resident(load.pid)))
+                    files.append(len(os.listdir(f"/proc/{load.pid}/fd")))
+                if not restarted and passed > seconds / 3:
+                    child.kill()
+                    child.wait()
+                    time.sleep(4)
+                    child, _, _ = sandbox(server.split("//")[1])
+                    restarted = True
+                if passed > seconds + 180:
+                    load.kill()
+                    sys.exit("the run did not end")
         said = open(os.path.join(place, "err")).read()
         if load.returncode not in (0, 121):
             sys.exit(f"exit code {load.returncode}: {said}")
         document = json.load(open(os.path.join(place, "out")))
         run = os.path.join(place, "runs", os.listdir(os.path.join(place, "runs"))[0])
         lines = [json.loads(line) for line in open(os.path.join(run, "windows.ndjson"))]
-        host = [(line["second"] / 3600, line["host"]) for line in lines]
-        memory = [(hour, sample["memory_bytes"] / 1e6) for hour, sample in host if sample.get("memory_bytes")]
         rise, error = slope(memory[len(memory) // 4:])
-        files = [sample["open_files"] for _, sample in host[10:] if sample.get("open_files")]
         counts = document["requests"]
         ended = sum(counts[name] for name in ("completed", "failed", "dropped", "interrupted"))
         incidents = document["incidents"]
@@ -102,6 +114,8 @@ def main():
             faults.append(f"left behind: {document['left_behind']}")
         print(f"{len(lines)} s, {counts['completed']} completed, {counts['failed']} failed, "
               f"{document['requests_per_second']['all']:.0f} per second")
+        every = max(1, len(memory) // 12)
+        print("anonymous memory, MB: " + ", ".join(f"{mb:.1f}" for _, mb in memory[::every]))
         print(f"memory: {rise:+.2f} ± {2 * error:.2f} MB per hour, "
               f"{memory[len(memory) // 4][1]:.1f} MB at a quarter, {memory[-1][1]:.1f} at the end, "
               f"{document['generator']['peak_memory_bytes'] / 1e6:.1f} at most")

@@ -15,9 +15,12 @@ use connect_bench::posit_connect::bundle::{Bundle, BundleOptions};
 use connect_bench::posit_connect::journal;
 use connect_bench::{report, rundir, sandbox, scenario, summary};
 
+/// Takes any bytes.
+pub(crate) type Target = fn(&[u8]);
+
 /// A target by its name.
-pub(crate) fn by_name(name: &str) -> Option<fn(&[u8])> {
-    let all: [(&str, fn(&[u8])); 5] = [
+pub(crate) fn by_name(name: &str) -> Option<Target> {
+    let all: [(&str, Target); 5] = [
         ("scenario", scenario),
         ("response", response),
         ("bundle", bundle),
