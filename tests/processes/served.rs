@@ -65,6 +65,27 @@ async fn the_flask_fixture_is_restored_once_and_served() {
 }
 
 #[tokio::test]
+async fn two_deploys_at_once_share_one_build() {
+    if !python() {
+        return;
+    }
+    let (folder, mut config) = (tempfile::tempdir().unwrap(), config());
+    config.processes.as_mut().unwrap().environments = Some(folder.path().to_owned());
+    let sandbox = Sandbox::start(config).unwrap();
+    let api = Api::of(&sandbox);
+    let (one, two) = (api.create("one", json!({})).await, api.create("two", json!({})).await);
+    let (first, second) = tokio::join!(api.deploy(&one, wsgi()), api.deploy(&two, wsgi()));
+    let logs = [log(&first), log(&second)];
+    assert_eq!((&first["code"], &second["code"]), (&json!(0), &json!(0)), "{logs:#?}");
+    let built = logs.iter().filter(|log| log.contains("Restoring packages with ")).count();
+    let shared = logs.iter().filter(|log| log.contains("Restoring packages from the cache")).count();
+    assert_eq!((built, shared), (1, 1), "{logs:#?}");
+    let kept = std::fs::read_dir(folder.path()).unwrap();
+    let folders = kept.filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir()).count();
+    assert_eq!(folders, 1, "one environment, and nothing half-built");
+}
+
+#[tokio::test]
 async fn the_plumber_fixture_is_served_by_r() {
     if !plumber() {
         return;
