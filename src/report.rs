@@ -1,5 +1,5 @@
-//! The result as text, as JSON for scripts, as a page of HTML, and in the forms of other programs: a file for each. Pure functions of a summary and
-//! the course of its run; only what is written to, a terminal or a file, is the caller's.
+//! The result as text, as JSON for scripts, as a page of HTML, and in the forms of other programs: a file for each. Pure
+//! functions of a summary and the course of its run; only what is written to, a terminal or a file, is the caller's.
 
 pub mod archive;
 pub mod compare;
@@ -11,4 +11,5 @@ pub mod history;
 pub mod html;
 pub mod json;
 pub mod number;
+mod sizing;
 pub mod text;

@@ -96,7 +96,7 @@ pub struct AcceptArgs {
 /// Arguments of `connect-bench compare`.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Directories of the runs; the first is what the others are compared with.
+    /// Directories of the runs, or pages that were written with `--html`; the first is what the others are compared with.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// Where results go.

@@ -10,6 +10,7 @@ mod browser;
 mod exports;
 mod hostile;
 mod housekeeping;
+mod other_pages;
 mod page;
 mod runs;
 mod tools;
