@@ -57,13 +57,26 @@ pub fn programs() -> Result<PathBuf, Fault> {
     debian.or_else(elsewhere).ok_or_else(|| Fault::Missing { program: "PostgreSQL".to_owned(), package: PACKAGE })
 }
 
+/// Below what systems give to outgoing connections: a port that the system chose could be given to one of these before
+/// the part that is meant to listen there does.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+const TRIES: u32 = 100;
+
 /// A port of loopback that was free a moment ago.
 ///
 /// # Errors
 /// Where there is none.
 pub async fn free_port() -> Result<u16, Fault> {
-    let bound = TcpListener::bind(("127.0.0.1", 0)).await.and_then(|listener| listener.local_addr());
-    Ok(bound.map_err(io("find a free port"))?.port())
+    use rand::RngExt as _;
+    let mut last = None;
+    for _ in 0..TRIES {
+        let port = rand::rng().random_range(PORTS);
+        match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(_) => return Ok(port),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(io("find a free port")(last.unwrap_or_else(|| std::io::ErrorKind::AddrInUse.into())))
 }
 
 impl Postgres {

@@ -92,11 +92,11 @@ fn affected(event: &Event, before: &[Row], after: &[Row]) -> Option<String> {
 }
 
 /// From the event to the end of the first second in which those that had failed were answered: by another node, or, where
-/// none moved, in which more was completed than failed.
+/// none moved, in which nothing failed any more.
 fn first_success(event: &Event, after: &[Row]) -> Option<f64> {
     let Some(from) = after.iter().position(|row| row.failed() > 0) else { return Some(0.0) };
     let moves = after.iter().any(|row| row.left() > 0);
-    let good = |row: &&Row| if moves { row.left() > 0 } else { row.completed > row.failed() };
+    let good = |row: &&Row| if moves { row.left() > 0 } else { row.failed() == 0 && row.completed > 0 };
     after[from..].iter().find(good).map(|row| (row.second + 1) as f64 - event.at_s)
 }
 
@@ -219,8 +219,8 @@ mod tests {
         rehearsal.rows.iter_mut().for_each(|row| row.nodes.clear());
         let kill = judge(&rehearsal).swap_remove(0);
         assert!(matches!(kill.claim, Claim::NotJudged(_)) && kill.node.is_none());
-        // Whoever did not move was answered again when more was completed than failed.
-        assert_eq!(kill.first_success_s, Some(3.5));
+        // Without moves it was over when nothing failed any more.
+        assert_eq!(kill.first_success_s, Some(4.5));
         let failed = Event { error: Some("no".to_owned()), ..event(20.5, "node kill 2") };
         let judged = judge(&Rehearsal { events: vec![failed], ..killed() });
         assert_eq!(judged[0].claim, Claim::NotJudged("it could not be done".to_owned()));
