@@ -43,6 +43,7 @@ mod selftest;
 mod session;
 mod signals;
 mod target;
+mod usage;
 mod validate;
 mod view;
 

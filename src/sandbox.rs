@@ -40,6 +40,7 @@ mod simulate;
 mod sockets;
 mod store;
 mod tasks;
+mod usage;
 
 pub use balancer::BalancerKind;
 pub use curve::{Curve, CurveError, CurveSpec, SATURATED_SHARE};
@@ -304,6 +305,7 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
         bundles,
         catalog: catalog::Catalog::default(),
         processes: processes::Processes::default(),
+        usage: usage::Usage::default(),
         packages: deploy::PackageCache::default(),
         users,
     };

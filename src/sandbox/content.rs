@@ -63,6 +63,8 @@ pub(super) async fn serve(node: &Arc<Node>, head: &Parts, arrived_s: f64) -> Res
     let Some((bundle, app)) = release else {
         return Ok(reply::page(StatusCode::NOT_FOUND, "Nothing has been deployed here"));
     };
+    let user = api::key_of(&head.headers).and_then(|key| node.shared.user_of_key(key));
+    node.shared.usage.hit(jiff::Timestamp::now(), &item.guid, user.map(|user| user.guid.as_str()));
     let arrived_s = process(node, &item, bundle, arrived_s).await?;
     if let Some(which) = node.capacity.chance(node.shared.config.faults.error_rate) {
         let (status, title) = if which < 0.5 {

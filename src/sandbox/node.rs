@@ -16,6 +16,7 @@ use super::deploy::PackageCache;
 use super::processes::Processes;
 use super::store::{Store, User};
 use super::tasks::Tasks;
+use super::usage::Usage;
 
 /// What a cluster's nodes share: the database, the files, and what is remembered of them.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) bundles: BundleDir,
     pub(super) catalog: Catalog,
     pub(super) processes: Processes,
+    pub(super) usage: Usage,
     pub(super) packages: PackageCache,
     pub(super) users: Vec<User>,
 }
