@@ -55,6 +55,7 @@ mod selftest;
 mod session;
 mod signals;
 mod target;
+mod usage;
 mod validate;
 mod view;
 

@@ -43,6 +43,7 @@ mod simulate;
 mod sockets;
 mod store;
 mod tasks;
+mod usage;
 
 pub use balancer::BalancerKind;
 pub use curve::{Curve, CurveError, CurveSpec, SATURATED_SHARE};
@@ -337,6 +338,7 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
         catalog: catalog::Catalog::default(),
         processes,
         launcher: launcher.transpose()?,
+        usage: usage::Usage::default(),
         packages: deploy::PackageCache::new(&root).map_err(unusable)?,
         users,
     };

@@ -7,6 +7,7 @@ pub mod cost;
 pub mod demand;
 pub mod measured;
 pub mod nodes;
+pub mod usage;
 pub mod validation;
 
 use serde::{Deserialize, Serialize};

@@ -37,7 +37,8 @@ pub struct DemandArgs {
 #[command(after_help = "Examples:\n  connect-bench capacity --users 3000 --think 10s --growth 5%/month\n  \
                         connect-bench capacity runs/20261121T120000Z-ramp-ab12 --target 'p(95)<500ms' --tier db=35%\n  \
                         connect-bench capacity --users 3000 --prices prices.toml\n  \
-                        connect-bench capacity --validate=10m -s https://connect.example.com\n\n\
+                        connect-bench capacity --validate=10m -s https://connect.example.com\n  \
+                        connect-bench capacity --usage=30d -s https://connect.example.com\n\n\
                   A file of prices:\n  currency = \"USD\"\n  measured_on = \"m6i.2xlarge\"\n  fixed_per_hour = 0.25\n  \
                         [[size]]\n  name = \"m6i.2xlarge\"\n  vcpus = 8\n  per_hour = 0.384\n\n\
                   Exit codes: 0; 99: validated, and the target was not kept; 104: no ramp that carries an answer, and which\n\
@@ -63,6 +64,10 @@ pub struct CapacityArgs {
     /// Put the planned rate on the server for so long, in the open model, and say whether the forecast held.
     #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m", value_parser = duration)]
     pub validate: Option<Duration>,
+    /// Hold the busiest hour of so many days of the server's own history against it (instrumentation API; needs the server
+    /// and a key that may read it).
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "30d", value_parser = duration)]
+    pub usage: Option<Duration>,
     /// Who is to be served.
     #[command(flatten)]
     pub demand: DemandArgs,

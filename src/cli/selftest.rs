@@ -10,7 +10,7 @@ use clap::Args;
 )]
 pub struct SelftestArgs {
     /// Searches on curves, and as many on networks of queues; the other checks grow with it.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..=1000))]
     pub systems: u32,
     /// Other systems.
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::pages::Said;
+use super::usage;
 use super::validate;
 use super::view::View;
 use super::{output, pages};
@@ -40,6 +41,9 @@ pub(super) async fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
     let question = Question { nodes, most_nodes: args.max_nodes.max(nodes), ..question };
     let missing = |missing| Failure::invalid(anyhow::anyhow!("{}: {missing}", directory.display()));
     let mut answer = answer(&question, &evidence, &documented).map_err(missing)?;
+    if let Some(length) = args.usage {
+        usage::read(args, length, &mut answer).await?;
+    }
     let mut exit = Exit::Pass;
     if let Some(length) = args.validate {
         let server = server(&evidence).map_err(missing)?;

@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::journal::PREFIX;
 use super::transport::{Answer, ApiCounts, Call, ClientConfig, Transport};
 use super::types::{
-    Content, ContentPatch, Deployed, Installations, NewContent, SchedulerSettings, ServerSettings, Task,
+    Content, ContentPatch, Deployed, Hit, Installations, NewContent, SchedulerSettings, ServerSettings, Task,
     UploadedBundle, User, Visits, is_id,
 };
 
@@ -163,6 +163,21 @@ impl Client {
     pub async fn scheduler_settings(&self, app_mode: &str) -> Result<Option<SchedulerSettings>, ApiError> {
         match self.get(&["server_settings", "scheduler", app_mode]).await {
             Ok(settings) => Ok(Some(settings)),
+            Err(error) if matches!(error.status(), Some(403 | 404)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hits on content between two times in the format of RFC 3339; `None` where the server does not tell (before 2025.04,
+    /// or a key that may not ask).
+    ///
+    /// # Errors
+    /// As every call, but for 403 and 404.
+    pub async fn hits(&self, from: &str, to: &str) -> Result<Option<Vec<Hit>>, ApiError> {
+        let mut url = self.api(&["v1", "instrumentation", "content", "hits"]);
+        url.query_pairs_mut().append_pair("from", from).append_pair("to", to);
+        match self.json(&Call::new(Method::GET, url)).await {
+            Ok(hits) => Ok(Some(hits)),
             Err(error) if matches!(error.status(), Some(403 | 404)) => Ok(None),
             Err(error) => Err(error),
         }

@@ -45,6 +45,15 @@ pub(crate) struct Visit {
     pub(crate) content_guid: String,
 }
 
+/// One of `GET /__api__/v1/instrumentation/content/hits`: somebody asked for an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hit {
+    /// The item.
+    pub content_guid: String,
+    /// When, in the format of RFC 3339.
+    pub timestamp: String,
+}
+
 /// `GET /__api__/v1/user`: whose key this is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {

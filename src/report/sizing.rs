@@ -3,6 +3,7 @@
 use super::number::{MISSING, change, count, duration, maybe, percent, short, significant, vus};
 use crate::capacity::sizing::answer::Answer;
 use crate::capacity::sizing::demand::Headroom;
+use crate::capacity::sizing::usage::Usage;
 use crate::capacity::sizing::validation::Validation;
 use crate::capacity::sizing::{FORECASTABLE, Target, Users};
 
@@ -257,7 +258,22 @@ pub(super) fn held_against(answer: &Answer) -> Vec<String> {
             significant(usl.kappa)
         )
     });
-    load.chain(usl).collect()
+    load.chain(answer.usage.as_ref().map(usage)).chain(usl).collect()
+}
+
+fn usage(usage: &Usage) -> String {
+    format!(
+        "The server's own history of {} days: {} requests to {} content items. Busiest hour {} with {}, {} per second; its peak, \
+         taken to be {} times that, is {} of the measured plateau.",
+        short(usage.days),
+        count(usage.requests),
+        usage.items,
+        usage.busiest_hour,
+        count(usage.busiest_requests),
+        significant(usage.requests_per_second),
+        short(usage.peak_factor),
+        percent(usage.share_of_plateau)
+    )
 }
 
 /// What the plan is, and what the asterisk says.

@@ -25,6 +25,7 @@ mod fields;
 mod related;
 mod settings;
 mod tags;
+mod usage;
 
 /// The health check.
 pub(super) const PING_PATH: &str = "/__ping__";
@@ -63,6 +64,7 @@ fn settings_routes() -> Router<Arc<Node>> {
         .route("/__api__/v1/user", get(settings::me))
         .route("/__api__/v1/users", get(settings::users))
         .route("/__api__/v1/users/{guid}", get(settings::user))
+        .route("/__api__/v1/instrumentation/content/hits", get(usage::hits))
 }
 
 fn content_routes() -> Router<Arc<Node>> {

@@ -67,6 +67,8 @@ pub(super) async fn serve(node: &Arc<Node>, request: Request<Incoming>, arrived_
     let Some((bundle, app)) = release else {
         return Ok(reply::page(StatusCode::NOT_FOUND, "Nothing has been deployed here"));
     };
+    let user = api::key_of(&head.headers).and_then(|key| node.shared.user_of_key(key));
+    node.shared.usage.hit(jiff::Timestamp::now(), &item.guid, user.map(|user| user.guid.as_str()));
     if let Some(launcher) = &node.shared.launcher {
         if let Some(response) = fault(node) {
             return Ok(response);

@@ -18,6 +18,7 @@ use super::metrics::Durations;
 use super::processes::Processes;
 use super::store::{Store, User};
 use super::tasks::Tasks;
+use super::usage::Usage;
 
 /// What a cluster's nodes share: the database, the files, and what is remembered of them.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) processes: Arc<Processes>,
     /// Starts real processes; `None`: content is simulated.
     pub(super) launcher: Option<Launcher>,
+    pub(super) usage: Usage,
     pub(super) packages: PackageCache,
     pub(super) users: Vec<User>,
 }

@@ -32,13 +32,13 @@ pub(super) fn checks(size: Size) -> Vec<Check> {
             "search-curves",
             format!("median error of N_sat on {} curves", size.systems),
             median(&curves),
-            10.0,
+            15.0,
         ),
         Check::at_most(
             "search-queues",
             format!("median error of N_sat on {} networks of queues", size.systems),
             median(&queues),
-            15.0,
+            20.0,
         ),
         Check::at_least(
             "search-throughput",

@@ -159,3 +159,33 @@ async fn who_may_fetch_and_change_what() {
     assert_eq!(pat.call(Method::DELETE, &permission, Value::Null).await.0, 204);
     assert_eq!(vic.fetch(&format!("/content/{guid}/stocks/")).await.0, 403);
 }
+
+#[tokio::test]
+async fn hits_on_content_are_told_one_by_one() {
+    let (name, role) = ("vic".to_owned(), "viewer".to_owned());
+    let viewer = ExtraUser { name, role, api_key: Some("view".to_owned()) };
+    let sandbox = Sandbox::start(Config { extra_users: vec![viewer], ..quick() }).unwrap();
+    let api = Api::of(&sandbox);
+    let (one, _) = api.published("one", "all", flask()).await;
+    let (two, _) = api.published("two", "acl", flask()).await;
+    let before = jiff::Timestamp::now().to_string();
+    for _ in 0..3 {
+        assert_eq!(api.with_key("").fetch(&format!("/content/{one}/stocks/")).await.0, 200);
+    }
+    assert_eq!(api.fetch(&format!("/content/{two}/stocks/")).await.0, 200);
+    // Refused, so nobody used it.
+    assert_eq!(api.with_key("").fetch(&format!("/content/{two}/stocks/")).await.0, 401);
+    let hits = async |query: &str| {
+        let (status, hits) = api.get(&format!("/instrumentation/content/hits?{query}")).await;
+        assert_eq!(status, 200, "{hits}");
+        let of = |hit: &Value| (hit["content_guid"].as_str().unwrap().to_owned(), hit["user_guid"].is_string());
+        hits.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    let (nobody, somebody) = ((one.clone(), false), (two.clone(), true));
+    assert_eq!(hits(&format!("from={before}")).await, [nobody.clone(), nobody.clone(), nobody, somebody.clone()]);
+    assert_eq!(hits(&format!("from={before}&content_guid={two}")).await, [somebody]);
+    assert_eq!(hits(&format!("from={before}&to={before}")).await, []);
+    let of_viewer = api.with_key("view").refusal(Method::GET, "/instrumentation/content/hits", Value::Null).await;
+    assert_eq!(of_viewer.0, 403);
+    assert_eq!(api.refusal(Method::GET, "/instrumentation/content/hits?from=noon", Value::Null).await, (400, 3));
+}

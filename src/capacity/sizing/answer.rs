@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::cost::{Choice, Prices, choices};
 use super::demand::{Demand, Headroom, headroom};
 use super::nodes::{Nodes, Row, Tier};
+use super::usage::Usage;
 use super::validation::Validation;
 use super::{Behaviour, Forecast, PLANNING, Server, Target};
 use crate::baseline::Baseline;
@@ -113,6 +114,9 @@ pub struct Answer {
     pub loads: Vec<LoadCheck>,
     /// What a run at the planned rate showed; `None` where there was none.
     pub validation: Option<Validation>,
+    /// The server's own history, where it was asked for and told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// The Universal Scalability Law as a second view.
     pub usl: Option<Usl>,
     /// The documented architectures.
@@ -156,6 +160,7 @@ pub fn answer(question: &Question, evidence: &Evidence<'_>, documented: &[Baseli
         tiers: question.tiers.clone(),
         loads: loads(&server.curve, evidence.loads),
         validation: None,
+        usage: None,
         usl: usl::fit(&points(evidence.steps)),
         documented: documented.iter().map(reference).collect(),
         notes: notes(question, evidence, rows.last().map_or(0, |row| row.nodes)),
