@@ -1,5 +1,5 @@
-//! The result as text, as JSON for scripts, as a page of HTML, and in the forms of other programs: a file for each. Pure functions of a summary and
-//! the course of its run; only what is written to, a terminal or a file, is the caller's.
+//! The result as text, as JSON for scripts, as a page of HTML, and in the forms of other programs: a file for each. Pure
+//! functions of a summary and the course of its run; only what is written to, a terminal or a file, is the caller's.
 
 pub mod archive;
 pub mod compare;
@@ -12,5 +12,6 @@ pub mod html;
 pub mod json;
 pub mod number;
 pub mod screen;
+mod sizing;
 pub mod text;
 pub mod watch;

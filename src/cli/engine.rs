@@ -71,7 +71,8 @@ pub struct OutputArgs {
     /// Also write the result to a file: `.json`, `.txt`, `.html`. May be repeated.
     #[arg(short, long, value_name = "FILE")]
     pub output: Vec<PathBuf>,
-    /// Also write the result as one page of HTML, which needs nothing else [default: report.html in the run directory].
+    /// Also write the result as one page of HTML, which needs nothing else [default: report.html in the run directory;
+    /// gate.html, capacity.html there; compare.html, history.html here].
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     pub html: Option<Option<PathBuf>>,
     /// No progress: only the result, and what must be known of it.

@@ -101,7 +101,7 @@ pub struct AcceptArgs {
     after_help = "Examples:\n  connect-bench compare runs/OLD runs/NEW\n  connect-bench compare runs/A runs/B runs/C --json"
 )]
 pub struct CompareArgs {
-    /// Directories of the runs; the first is what the others are compared with.
+    /// Directories of the runs, or pages that were written with `--html`; the first is what the others are compared with.
     #[arg(required = true, num_args = 2.., value_name = "RUN")]
     pub runs: Vec<PathBuf>,
     /// Where results go.

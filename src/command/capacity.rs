@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
-use super::output;
+use super::pages::Said;
 use super::validate;
 use super::view::View;
+use super::{output, pages};
 use crate::baseline::Measured;
 use crate::capacity::sizing::answer::{Evidence, Question, answer, server};
 use crate::capacity::sizing::cost::{self, Prices};
@@ -53,6 +54,10 @@ pub(super) async fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
     let document = report::json::capacity(&answer, &ramp, &directory);
     let text = report::text::capacity(&answer, &ramp.plan.target, &directory);
     output::deliver(&args.run.output, &document, &text, &view).map_err(Failure::from)?;
+    let value = output::value(&document)?;
+    let said = Said { command: "capacity", directory: Some(&directory), document: value, text: &text };
+    let recorded = || vec![pages::recorded(&directory, ramp.clone(), &view)];
+    pages::tell(&args.run.output, said, recorded, |archive| report::html::capacity(&answer, archive), &view)?;
     Ok(exit)
 }
 

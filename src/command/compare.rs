@@ -2,11 +2,13 @@
 
 use super::evidence::Evidence;
 use super::failure::Failure;
-use super::output;
+use super::pages::Said;
 use super::view::View;
+use super::{output, pages};
 use crate::cli::CompareArgs;
 use crate::exit::Exit;
 use crate::report::compare::{Given, document, text};
+use crate::report::html;
 
 pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
     let view = View::new(args.output.quiet);
@@ -23,6 +25,10 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, Failure> {
         .map(|(run, name)| Given { run_dir: name, summary: &run.summary, record: &run.record })
         .collect();
     let document = document(&given);
-    output::deliver(&args.output, &document, &text(&document, &given), &view).map_err(Failure::from)?;
+    let text = text(&document, &given);
+    output::deliver(&args.output, &document, &text, &view).map_err(Failure::from)?;
+    let said = Said { command: "compare", directory: None, document: output::value(&document)?, text: &text };
+    let recorded = || runs.iter().map(|run| run.recorded(&view)).collect();
+    pages::tell(&args.output, said, recorded, |archive| html::compare(&document, archive), &view)?;
     Ok(Exit::Pass)
 }

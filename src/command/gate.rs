@@ -9,16 +9,18 @@ use anyhow::{Context as _, anyhow};
 use super::evidence::{Evidence, newest};
 use super::failure::Failure;
 use super::load::thresholds;
-use super::output;
+use super::pages::Said;
 use super::references::{Found, Profile, Wanted, resolve};
 use super::retry::run_again;
 use super::signals::Signals;
 use super::view::View;
+use super::{output, pages};
 use crate::cli::GateArgs;
 use crate::exit::Exit;
 use crate::gate::settings::known;
 use crate::gate::{Judgement, Record, Verdict, history, judge};
 use crate::report::gate::{self as report, Context, GateDocument, Retries};
+use crate::report::html;
 use crate::rundir::write_whole;
 use crate::threshold;
 
@@ -181,7 +183,14 @@ fn deliver(document: &GateDocument, judged: &Judged, args: &GateArgs, view: &Vie
     if args.github {
         github(document, view)?;
     }
-    output::deliver(&args.output, document, &report::text(document), view).map_err(Failure::from)
+    let text = report::text(document);
+    output::deliver(&args.output, document, &text, view).map_err(Failure::from)?;
+    // In the directory of the run; beside its page where it was read from one.
+    let directory = judged.runs.first().map(|run| run.directory.as_path());
+    let directory = directory.map(|path| if path.is_file() { path.parent().unwrap_or(path) } else { path });
+    let said = Said { command: "gate", directory, document: output::value(document)?, text: &text };
+    let recorded = || judged.runs.iter().map(|run| run.recorded(view)).collect();
+    pages::tell(&args.output, said, recorded, |archive| html::gate(document, archive), view)
 }
 
 /// Annotations on stderr, which the runner reads as well as stdout; summary and outputs into the files that it names.

@@ -2,13 +2,15 @@
 
 use super::evidence::Evidence;
 use super::failure::Failure;
-use super::output;
+use super::pages::Said;
 use super::references::of_file;
 use super::view::View;
+use super::{output, pages};
 use crate::cli::HistoryArgs;
 use crate::exit::Exit;
 use crate::gate::{Record, Settings};
 use crate::report::history::{document, text};
+use crate::report::html;
 use crate::rundir;
 
 pub(super) fn run(args: &HistoryArgs) -> Result<Exit, Failure> {
@@ -34,6 +36,9 @@ pub(super) fn run(args: &HistoryArgs) -> Result<Exit, Failure> {
         record.objections.is_empty() && differences.refused.is_empty()
     });
     let document = document(&from.display().to_string(), &records, all - records.len());
-    output::deliver(&args.output, &document, &text(&document), &view).map_err(Failure::from)?;
+    let text = text(&document);
+    output::deliver(&args.output, &document, &text, &view).map_err(Failure::from)?;
+    let said = Said { command: "history", directory: None, document: output::value(&document)?, text: &text };
+    pages::tell(&args.output, said, Vec::new, |archive| html::history(&document, archive), &view)?;
     Ok(Exit::Pass)
 }

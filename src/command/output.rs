@@ -58,6 +58,11 @@ pub(super) fn deliver<T: Serialize>(output: &OutputArgs, document: &T, text: &st
     print(if output.json { &json } else { text })
 }
 
+/// A document as a value.
+pub(super) fn value<T: Serialize>(document: &T) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(document).context("the result has no JSON form").map_err(Failure::from)
+}
+
 /// Writes a result to stdout.
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

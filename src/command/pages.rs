@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::view::View;
 use crate::baseline::Baseline;
 use crate::cli::OutputArgs;
-use crate::report::archive::{Archive, MOST_BYTES, Recorded};
+use crate::report::archive::{Archive, MOST_BYTES, MOST_RUNS, Recorded, Told};
 use crate::report::course::{Builder, Event, Publishes};
 use crate::report::html;
 use crate::rundir::{self, write_whole};
@@ -21,13 +21,55 @@ const MOST_OF_A_LINE: u64 = 1 << 20;
 
 /// The files that pages go to; `--html` without a file means the run directory.
 fn files(output: &OutputArgs, directory: Option<&Path>) -> Vec<PathBuf> {
+    files_as(output, directory, "report.html")
+}
+
+fn files_as(output: &OutputArgs, directory: Option<&Path>, name: &str) -> Vec<PathBuf> {
     let named = output.output.iter().filter(|path| is_html(path)).cloned();
     let html = match &output.html {
         Some(Some(file)) => Some(file.clone()),
-        Some(None) => Some(directory.unwrap_or(Path::new(".")).join("report.html")),
+        Some(None) => Some(directory.unwrap_or(Path::new(".")).join(name)),
         None => None,
     };
     named.chain(html).collect()
+}
+
+/// What a command says that is no report of a run, for its page.
+pub(super) struct Said<'s> {
+    /// The command; its page is `<command>.html` where no file is named.
+    pub(super) command: &'static str,
+    /// Where that is; `None` for here.
+    pub(super) directory: Option<&'s Path>,
+    /// The JSON document.
+    pub(super) document: serde_json::Value,
+    /// What is printed.
+    pub(super) text: &'s str,
+}
+
+/// Writes the pages of what a command says, where any were asked for. `runs` are read only then.
+pub(super) fn tell(
+    output: &OutputArgs,
+    said: Said<'_>,
+    runs: impl FnOnce() -> Vec<Recorded>,
+    page: impl FnOnce(&Archive) -> std::io::Result<String>,
+    view: &View,
+) -> Result<(), Failure> {
+    let name = format!("{}.html", said.command);
+    let files = files_as(output, said.directory, &name);
+    if files.is_empty() {
+        return Ok(());
+    }
+    let runs = runs();
+    if runs.len() > MOST_RUNS {
+        return Err(Failure::usage(format!(
+            "--html: a page has at most {MOST_RUNS} runs in it, and these are {}",
+            runs.len()
+        )));
+    }
+    let told = Told { command: said.command.to_owned(), document: said.document, text: said.text.to_owned() };
+    let page = page(&Archive::telling(runs, told)).context("the result has no page")?;
+    put(&files, &page, (output.quiet, view));
+    Ok(())
 }
 
 /// Whether a file's extension says that it is a page.
@@ -81,6 +123,11 @@ fn write_archive(
         return Ok(());
     }
     let page = html::page(archive, baselines).context("the result has no page")?;
+    put(files, &page, (quiet, view));
+    Ok(())
+}
+
+fn put(files: &[PathBuf], page: &str, (quiet, view): (bool, &View)) {
     for file in files {
         match write_whole(file, page.as_bytes()) {
             Ok(()) if quiet => {}
@@ -88,7 +135,6 @@ fn write_archive(
             Err(e) => view.warn(&e.to_string()),
         }
     }
-    Ok(())
 }
 
 /// A run with its course, as far as its directory has it: a torn or missing file costs the plots over time.

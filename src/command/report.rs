@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+
 use super::failure::Failure;
 use super::view::View;
 use super::{export, output, pages};
@@ -9,6 +11,7 @@ use crate::baseline::Baseline;
 use crate::cli::{ReportArgs, SummaryStyle};
 use crate::exit::Exit;
 use crate::posit_connect::journal;
+use crate::report::archive::Told;
 use crate::report::{self, json::LoadDocument};
 use crate::rundir;
 use crate::summary::Summary;
@@ -83,6 +86,9 @@ fn deliver(
 /// The runs that a page has in it: one, or a ramp and the load test that followed it.
 fn from_page(args: &ReportArgs, page: &Path, baselines: &[Baseline], view: &View) -> Result<Exit, Failure> {
     let archive = pages::from_page(page)?;
+    if let Some(told) = &archive.told {
+        return of_told(args, page, told);
+    }
     let place = |name: &str| PathBuf::from(report::foreign::line(name, 200));
     if let [first, rest @ ..] = archive.runs.as_slice() {
         export::of(&args.export, first, None, view)?;
@@ -98,5 +104,25 @@ fn from_page(args: &ReportArgs, page: &Path, baselines: &[Baseline], view: &View
         }
     }
     pages::rewrite(&args.output, &archive, baselines, view)?;
+    Ok(Exit::Pass)
+}
+
+/// What a comparison, a capacity plan, a gate or a history said, as its page has it.
+fn of_told(args: &ReportArgs, page: &Path, told: &Told) -> Result<Exit, Failure> {
+    let asked = !args.export.is_empty() || args.summary == SummaryStyle::K6;
+    if asked || args.output.html.is_some() || !args.output.output.is_empty() {
+        let command = report::foreign::line(&told.command, 20);
+        let what =
+            format!("a page of `{command}` is read as text and with --json; its other forms are made from the runs");
+        return Err(Failure::usage(format!("{}: {what}", page.display())));
+    }
+    if args.output.json {
+        let json = serde_json::to_string_pretty(&told.document).context("the document has no JSON form")?;
+        output::print(&(json + "\n")).map_err(Failure::from)?;
+        return Ok(Exit::Pass);
+    }
+    // A page may come from anyone.
+    let lines = told.text.lines().map(|line| report::foreign::line(line, 2000) + "\n");
+    output::print(&lines.collect::<String>()).map_err(Failure::from)?;
     Ok(Exit::Pass)
 }

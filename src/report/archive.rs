@@ -23,7 +23,9 @@ pub const MOST_BYTES: usize = 16 << 20;
 /// Most bytes that its data may be.
 const MOST_INFLATED: u64 = 64 << 20;
 /// Most runs in a page.
-const MOST_RUNS: usize = 16;
+pub const MOST_RUNS: usize = 16;
+/// Most bytes of what a command printed.
+const MOST_TEXT: usize = 1 << 20;
 /// More than any run has: 10¹⁵ requests are a million a second for thirty years.
 const MOST_COUNT: u64 = 1_000_000_000_000_000;
 
@@ -45,14 +47,30 @@ pub struct Recorded {
     pub publishes: Publishes,
 }
 
-/// The runs of a page: one, or a ramp and the load test that followed it.
+/// What a page says of its runs that is not computed from one of them again: a comparison, a capacity plan, the verdict
+/// of a gate, a history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// The command that said it.
+    pub command: String,
+    /// Its JSON document.
+    pub document: serde_json::Value,
+    /// What it printed.
+    pub text: String,
+}
+
+/// The runs of a page: one, or a ramp and the load test that followed it; those of a comparison, or none of a history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// At least one.
+    /// At least one, but for a page that says something else.
     pub runs: Vec<Recorded>,
+    /// What else the page says; `None` on that of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
 }
 
 /// A page without data that can be used.
@@ -79,7 +97,13 @@ impl Archive {
     /// Of these runs.
     #[must_use]
     pub fn of(runs: Vec<Recorded>) -> Archive {
-        Archive { schema: SCHEMA, runs }
+        Archive { schema: SCHEMA, runs, told: None }
+    }
+
+    /// Of what a command said, and the runs that it said it of.
+    #[must_use]
+    pub fn telling(runs: Vec<Recorded>, told: Told) -> Archive {
+        Archive { told: Some(told), ..Archive::of(runs) }
     }
 
     /// The data block for a page.
@@ -123,7 +147,10 @@ impl Archive {
         if self.schema > SCHEMA || newest > summary::SCHEMA {
             return Err(ArchiveFault::Newer(self.schema.max(newest)));
         }
-        if self.runs.is_empty() || self.runs.len() > MOST_RUNS {
+        if self.told.as_ref().is_some_and(|told| told.text.len() > MOST_TEXT || told.command.len() > 20) {
+            return Err(ArchiveFault::Implausible("longer than what a command prints"));
+        }
+        if (self.runs.is_empty() && self.told.is_none()) || self.runs.len() > MOST_RUNS {
             return Err(ArchiveFault::Implausible("the number of runs"));
         }
         self.runs.iter().try_for_each(plausible)

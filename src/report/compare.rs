@@ -3,10 +3,11 @@
 
 use serde::Serialize;
 
+use super::gate::words;
 use super::json::TargetDocument;
 use super::number::{MISSING, change, duration, maybe, percent, significant, vus};
 use super::text::{table, what, wrap};
-use crate::gate::inference::test;
+use crate::gate::inference::{Better, test};
 use crate::gate::settings::Measure;
 use crate::gate::{Record, Settings};
 use crate::summary::Summary;
@@ -38,12 +39,34 @@ pub struct ComparedRun {
     pub target: TargetDocument,
     /// Its figures.
     pub record: Record,
+    /// What follows for it against the first, in a sentence; `None` of the first.
+    pub headline: Option<String>,
+    /// The same in a word; `None` of the first.
+    pub finding: Option<Finding>,
     /// Against the first run; empty of the first.
     pub changes: Vec<Change>,
     /// In what it was made in another way than the first: not like for like.
     pub not_like_for_like: Vec<String>,
     /// In what it differs beside that.
     pub differs: Vec<String>,
+}
+
+/// What follows for a run against the first. No verdict: where to draw the line is the gate's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// One of the two says nothing about the server.
+    NotValid,
+    /// The two were made in another way.
+    NotLikeForLike,
+    /// No interval of a change leaves zero out.
+    NoChangeSeen,
+    /// Those that do are for the better.
+    Better,
+    /// Those that do are for the worse.
+    Worse,
+    /// Some are for the better, some for the worse.
+    Mixed,
 }
 
 /// One metric against the first run.
@@ -82,7 +105,16 @@ pub fn document(runs: &[Given<'_>]) -> CompareDocument {
         let differences = run.record.fingerprint.differences(&first.fingerprint, &[], &[]);
         let (changes, differences) =
             if at == 0 { (Vec::new(), Default::default()) } else { (changes(first, run.record), differences) };
+        let (finding, headline) = match at {
+            0 => (None, None),
+            _ => {
+                let (finding, headline) = found((first, run.record), letter(at), &differences.refused, &changes);
+                (Some(finding), Some(headline))
+            }
+        };
         ComparedRun {
+            headline,
+            finding,
             run_dir: run.run_dir.to_owned(),
             target: TargetDocument::of(&run.summary.plan.target),
             record: run.record.clone(),
@@ -110,10 +142,75 @@ fn changes(first: &Record, run: &Record) -> Vec<Change> {
     Measure::ALL.iter().filter_map(one).collect()
 }
 
+/// What a run is called.
+pub(super) fn letter(at: usize) -> char {
+    ('A'..='Z').nth(at).unwrap_or('?')
+}
+
+/// What a change says: `requests per second +12 % [+7 %, +17 %]`.
+pub(super) fn said(change: &Change) -> String {
+    let name = words::metric(change.metric);
+    format!("{} {}", name.trim_end_matches(", ms"), within(change))
+}
+
+/// A change with its interval.
+pub(super) fn within(found: &Change) -> String {
+    let [low, high] = found.interval_95.map(change);
+    format!("{} [{low}, {high}]", change(found.change))
+}
+
+/// Whether an interval leaves zero out, and on which side: for the better or not.
+pub(super) fn direction(change: &Change) -> Option<bool> {
+    let [low, high] = change.interval_95;
+    let more = if low > 0.0 {
+        true
+    } else if high < 0.0 {
+        false
+    } else {
+        return None;
+    };
+    let better = Measure::ALL.into_iter().find(|measure| measure.name() == change.metric)?.better();
+    Some(more == (better == Better::Higher))
+}
+
+fn found((first, run): (&Record, &Record), letter: char, refused: &[String], changes: &[Change]) -> (Finding, String) {
+    if let Some((name, why)) = [('A', first), (letter, run)].iter().find_map(|(n, r)| Some((n, r.objections.first()?)))
+    {
+        return (Finding::NotValid, format!("{name} is NOT VALID ({why}): nothing follows from its figures."));
+    }
+    let list = |better: bool| {
+        let some = changes.iter().filter(|change| direction(change) == Some(better)).map(said);
+        some.collect::<Vec<_>>().join(", ")
+    };
+    let (better, worse) = (list(true), list(false));
+    let (finding, sentence) = match (better.is_empty(), worse.is_empty()) {
+        (true, true) => {
+            let all = changes.iter().map(said).collect::<Vec<_>>().join(", ");
+            let all = if all.is_empty() { String::new() } else { format!(": {all}") };
+            (Finding::NoChangeSeen, format!("No change from A to {letter} beyond what runs of one build vary{all}."))
+        }
+        (false, true) => (Finding::Better, format!("{letter} is better than A: {better}.")),
+        (true, false) => (Finding::Worse, format!("{letter} is worse than A: {worse}.")),
+        (false, false) => (Finding::Mixed, format!("{letter} is better than A in {better}; worse in {worse}.")),
+    };
+    match refused.first() {
+        None => (finding, sentence),
+        Some(why) => {
+            let not_the_server =
+                format!("{letter} is not like for like with A ({why}), so not only the server differs. {sentence}");
+            (Finding::NotLikeForLike, not_the_server)
+        }
+    }
+}
+
 /// The comparison as people read it.
 #[must_use]
 pub fn text(document: &CompareDocument, runs: &[Given<'_>]) -> String {
     let mut out = String::new();
+    for headline in document.runs.iter().filter_map(|run| run.headline.as_deref()) {
+        out.push_str(&wrap(headline, "", 2));
+    }
+    out.push('\n');
     for (given, letter) in runs.iter().zip('A'..) {
         let line =
             format!("{letter}: {} ({}), {}", given.record.run, what(&given.summary.plan.target), given.record.started);
@@ -138,7 +235,7 @@ pub fn text(document: &CompareDocument, runs: &[Given<'_>]) -> String {
 }
 
 /// A row for each metric; from the second run on with its change.
-fn rows(document: &CompareDocument) -> Vec<Vec<String>> {
+pub(super) fn rows(document: &CompareDocument) -> Vec<Vec<String>> {
     let runs = &document.runs;
     let mut head = vec![String::new()];
     for letter in ('A'..).take(runs.len()) {
@@ -148,7 +245,7 @@ fn rows(document: &CompareDocument) -> Vec<Vec<String>> {
         }
     }
     let half = |interval: Option<[f64; 2]>| interval.map(|[low, high]| 0.5 * (high - low));
-    let within = |value: f64, interval: Option<[f64; 2]>| match half(interval) {
+    let spread = |value: f64, interval: Option<[f64; 2]>| match half(interval) {
         Some(half) => super::number::plus_minus(value, half),
         None => significant(value),
     };
@@ -158,10 +255,7 @@ fn rows(document: &CompareDocument) -> Vec<Vec<String>> {
             row.push(value(&run.record));
             if at > 0 {
                 let found = measure.and_then(|m| run.changes.iter().find(|change| change.metric == m.name()));
-                row.push(found.map_or_else(String::new, |c| {
-                    let [low, high] = c.interval_95.map(change);
-                    format!("{} [{low}, {high}]", change(c.change))
-                }));
+                row.push(found.map_or_else(String::new, within));
             }
         }
         row
@@ -169,13 +263,13 @@ fn rows(document: &CompareDocument) -> Vec<Vec<String>> {
     vec![
         head,
         row("requests per second", Some(Measure::Rps), &|r| {
-            within(r.requests_per_second, r.requests_per_second_interval)
+            spread(r.requests_per_second, r.requests_per_second_interval)
         }),
         row("cycle time N/X, ms", None, &|r| maybe(r.cycle_ms)),
         row("mean latency, ms", None, &|r| maybe(r.mean_ms)),
         row("p50 latency, ms", Some(Measure::P50), &|r| maybe(r.p50_ms)),
         row("p95 latency, ms", Some(Measure::P95), &|r| {
-            r.p95_ms.map_or_else(|| MISSING.to_owned(), |p95| within(p95, r.p95_interval_ms))
+            r.p95_ms.map_or_else(|| MISSING.to_owned(), |p95| spread(p95, r.p95_interval_ms))
         }),
         row("p99 latency, ms", Some(Measure::P99), &|r| maybe(r.p99_ms)),
         row("error rate", None, &|r| r.error_rate().map_or_else(|| MISSING.to_owned(), percent)),

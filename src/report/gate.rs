@@ -6,7 +6,7 @@ mod junit;
 mod markdown;
 mod text;
 mod trackers;
-mod words;
+pub(super) mod words;
 
 use std::path::Path;
 

@@ -124,10 +124,28 @@ fn levels(measure: Measure, records: &[Record]) -> Vec<LevelChange> {
     changes(&values, &Search::default()).into_iter().map(level).collect()
 }
 
+/// What became of the level, in a sentence.
+#[must_use]
+pub(super) fn sentence(document: &HistoryDocument) -> String {
+    let n = match document.runs.len() {
+        1 => "1 run".to_owned(),
+        n => format!("{n} runs"),
+    };
+    let Some(last) = document.changes.last() else { return format!("No change of level was seen in {n}.") };
+    let times = match document.changes.len() {
+        1 => "The level changed once".to_owned(),
+        n => format!("The level changed {n} times"),
+    };
+    let metric = last.metric.replace('_', " ");
+    let (before, after) = (significant(last.before), significant(last.after));
+    format!("{times} in {n}, last at {}: {metric} {before} → {after} ({}).", last.run, change(last.change))
+}
+
 /// The history as people read it.
 #[must_use]
 pub fn text(document: &HistoryDocument) -> String {
-    let mut out = wrap(&format!("{} runs of {}", document.runs.len(), document.from), "", 2);
+    let mut out = wrap(&sentence(document), "", 2);
+    out.push_str(&wrap(&format!("{} runs of {}", document.runs.len(), document.from), "", 2));
     if let Some(load) = &document.load {
         out.push_str(&wrap(load, "  ", 4));
     }

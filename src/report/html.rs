@@ -4,14 +4,20 @@
 //! keys are at. Everything that others wrote is escaped by the template (`maud`), and the page's own policy forbids
 //! whatever it does not consist of.
 
+mod capacity;
 mod card;
 mod chart;
+mod compare;
 mod figure;
+mod forest;
+mod gate;
 mod health;
+mod history;
 mod knee;
 mod latency;
 mod overview;
 mod publish;
+mod tile;
 mod verdict;
 
 use base64::Engine as _;
@@ -21,10 +27,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::{Archive, Recorded};
 use super::course::{Course, Publishes};
-use super::text;
+use super::{foreign, text};
 use crate::baseline::Baseline;
+use crate::steady::SteadyState;
 use crate::summary::{Figures, Summary};
+pub use capacity::page as capacity;
+pub use compare::page as compare;
 use figure::Figure;
+pub use gate::page as gate;
+pub use history::page as history;
 
 /// The style of every page.
 pub const STYLE: &str = include_str!("html/report.css");
@@ -40,9 +51,23 @@ pub(super) struct Run<'r> {
     course: &'r Course,
     publishes: &'r Publishes,
     baselines: &'r [Baseline],
+    steady: SteadyState,
 }
 
-impl Run<'_> {
+impl<'r> Run<'r> {
+    fn of(at: usize, recorded: &'r Recorded, figures: &'r Figures, baselines: &'r [Baseline]) -> Run<'r> {
+        Run {
+            prefix: format!("r{at}"),
+            name: recorded.name.clone(),
+            summary: &recorded.summary,
+            figures,
+            course: &recorded.course,
+            publishes: &recorded.publishes,
+            baselines,
+            steady: SteadyState::of(&recorded.summary),
+        }
+    }
+
     fn id(&self, what: &str) -> String {
         format!("{}-{what}", self.prefix)
     }
@@ -53,9 +78,15 @@ impl Run<'_> {
 /// # Errors
 /// Where the data has no JSON form, which that of a run has.
 pub fn page(archive: &Archive, baselines: &[Baseline]) -> std::io::Result<String> {
-    let data = archive.data_block()?;
     let title = archive.runs.first().map_or_else(String::new, |run| title(&run.summary));
-    let body = archive.runs.iter().enumerate().map(|(at, run)| section(at, run, baselines));
+    let sections: Vec<Markup> = archive.runs.iter().enumerate().map(|(at, run)| section(at, run, baselines)).collect();
+    let body = html! { @for section in sections { (section) } (card::glossary()) };
+    frame(&title, &body, archive)
+}
+
+/// What every page is: its policy, style, script and data around what it shows.
+fn frame(title: &str, body: &Markup, archive: &Archive) -> std::io::Result<String> {
+    let data = archive.data_block()?;
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -69,7 +100,7 @@ pub fn page(archive: &Archive, baselines: &[Baseline]) -> std::io::Result<String
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                main { @for section in body { (section) } (card::glossary()) }
+                main { (body) }
                 footer { "connect-bench " (env!("CARGO_PKG_VERSION")) ". This page is complete: it needs no network and no script." }
                 div #tip hidden[true] aria-hidden="true" {}
                 div #said .unseen aria-live="polite" {}
@@ -79,6 +110,33 @@ pub fn page(archive: &Archive, baselines: &[Baseline]) -> std::io::Result<String
         }
     };
     Ok(page.into_string())
+}
+
+/// The head of an article: what was measured, its name, the verdict.
+struct Head<'h> {
+    /// Id of the name.
+    id: &'h str,
+    what: &'h str,
+    sandbox: bool,
+    title: &'h str,
+    status: verdict::Status,
+    sentence: &'h str,
+}
+
+impl Head<'_> {
+    fn render(&self) -> Markup {
+        let status = self.status;
+        html! {
+            header {
+                p.what.sandbox[self.sandbox] { (foreign::line(self.what, 300)) }
+                h1 id=(self.id) { (self.title) }
+                p.verdict {
+                    span class={ "chip " (status.class) } { span aria-hidden="true" { (status.sign) " " } (status.word) }
+                    " " (foreign::line(self.sentence, 1200))
+                }
+            }
+        }
+    }
 }
 
 /// One run as a part of a page, for a page that shows it while it is on.
@@ -106,42 +164,36 @@ fn title(summary: &Summary) -> String {
     let host = summary.plan.target.url.host_str().unwrap_or("a server");
     match summary.plan.target.sandbox {
         true => format!("{what} of the sandbox"),
-        false => format!("{what} of {}", super::foreign::line(host, 100)),
+        false => format!("{what} of {}", foreign::line(host, 100)),
     }
 }
 
 fn section(at: usize, recorded: &Recorded, baselines: &[Baseline]) -> Markup {
     let figures = Figures::of(&recorded.summary);
-    let run = Run {
-        prefix: format!("r{at}"),
-        name: recorded.name.clone(),
-        summary: &recorded.summary,
-        figures: &figures,
-        course: &recorded.course,
-        publishes: &recorded.publishes,
-        baselines,
-    };
+    let run = Run::of(at, recorded, &figures, baselines);
     let status = verdict::of(run.summary, run.figures);
     let sentence = match &run.summary.search {
         Some(search) => verdict::ramp(run.summary, search),
         None => verdict::load(run.summary, run.figures) + ".",
     };
-    let insights = verdict::insights(&run);
+    let (remarks, steady) = (verdict::remarks(&run), verdict::steady(&run));
+    let (id, what) = (run.id("title"), text::what(&run.summary.plan.target));
+    let then = if at == 0 { "" } else { "Then: " };
+    let title = format!("{then}{}", title(run.summary));
+    let sandbox = run.summary.plan.target.sandbox;
+    let head = Head { id: &id, what: &what, sandbox, title: &title, status, sentence: &sentence };
     html! {
         article aria-labelledby=(run.id("title")) {
-            header {
-                p.what.sandbox[run.summary.plan.target.sandbox] { (super::foreign::line(&text::what(&run.summary.plan.target), 300)) }
-                @if at == 0 { h1 id=(run.id("title")) { (title(run.summary)) } } @else { h1 id=(run.id("title")) { "Then: " (title(run.summary)) } }
-                p.verdict {
-                    span class={ "chip " (status.class) } { span aria-hidden="true" { (status.sign) " " } (status.word) }
-                    " " (sentence)
-                }
-            }
+            (head.render())
             h2.unseen { "Figures" }
             (card::tiles(&run))
-            @if !insights.is_empty() {
+            @if !remarks.is_empty() {
                 h2 { "What stands out" }
-                ul.insights { @for insight in insights { li { (super::foreign::line(&insight, 400)) } } }
+                ul.insights { @for remark in remarks { li { (remark.render()) } } }
+            }
+            @if !steady.is_empty() {
+                h2 { "Steady state" }
+                ul.insights { @for line in steady { li { (foreign::line(&line, 400)) } } }
             }
             h2 { "Plots" }
             div.figures { @for figure in plots(&run) { (figure.render()) } }

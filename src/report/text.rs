@@ -16,6 +16,7 @@ pub use ramp::ramp;
 
 use crate::capacity::search::SearchResult;
 use crate::plan::Target;
+use crate::steady::SteadyState;
 use crate::summary::{Figures, Summary};
 
 /// As wide as a terminal may be expected to be.
@@ -29,6 +30,11 @@ pub(super) fn load_sentences(summary: &Summary, figures: &Figures) -> Vec<String
 /// The verdict on a ramp.
 pub(super) fn ramp_sentence(summary: &Summary, result: &SearchResult) -> String {
     ramp::sentences(summary, result).into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// How steady a run was, in sentences.
+pub(super) fn steady_lines(steady: &SteadyState) -> Vec<String> {
+    insights::steady_lines(steady)
 }
 
 /// Lays out rows in columns: those of `left` to the left, the others, which are numbers, to the right.

@@ -93,6 +93,26 @@ KEYBOARD = """(() => {
     key('Escape');
     return {...result, hidden: tip.hidden};
 })()"""
+# Zooms in with the keyboard and with a drag, and back again.
+ZOOM = """(() => {
+    const svg = document.querySelector('svg[tabindex]');
+    if (!svg) return null;
+    const key = name => svg.dispatchEvent(new KeyboardEvent('keydown', {key: name, bubbles: true, cancelable: true}));
+    const part = () => svg.querySelector('svg.part')?.viewBox.baseVal.width ?? null;
+    const before = svg.innerHTML;
+    const [, , from, to] = svg.dataset.scale.split(' ').map(Number);
+    key('+'); const once = part();
+    key('+'); const twice = part();
+    key('0'); const back = svg.innerHTML === before;
+    const box = svg.getBoundingClientRect();
+    const at = share => ({clientX: box.left + box.width * (from + (to - from) * share) / svg.viewBox.baseVal.width,
+                          clientY: box.top + 40, button: 0, pointerType: 'mouse', bubbles: true});
+    svg.dispatchEvent(new PointerEvent('pointerdown', at(0.25)));
+    svg.dispatchEvent(new PointerEvent('pointerup', at(0.5)));
+    const dragged = part();
+    svg.dispatchEvent(new MouseEvent('dblclick', {bubbles: true}));
+    return {whole: to - from, once, twice, dragged, back: back && svg.innerHTML === before};
+})()"""
 STYLED = "getComputedStyle(document.querySelector('.tiles')).display"
 OUTSIDE = """[...document.querySelectorAll('[src],[href],[action],[data]')].map(e => e.outerHTML.slice(0, 120))"""
 SCRIPTS = "document.scripts.length"
@@ -143,7 +163,8 @@ def told(events):
 
 def look(browser, path, axe):
     target, session = open_page(browser, path, 1160)
-    result = {"figures": evaluate(browser, session, FIGURES), "keyboard": evaluate(browser, session, KEYBOARD)}
+    result = {"figures": evaluate(browser, session, FIGURES), "keyboard": evaluate(browser, session, KEYBOARD),
+              "zoom": evaluate(browser, session, ZOOM)}
     result["styled"] = evaluate(browser, session, STYLED)
     result["outside"] = evaluate(browser, session, OUTSIDE)
     result["scripts"] = evaluate(browser, session, SCRIPTS)

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::other_pages::{compared, developed, gated, sized};
 use crate::runs::{Shape, write};
 use crate::{printed, tools};
 
@@ -44,6 +45,13 @@ fn expect_keyboard(told: &Value, first: &str) {
     let keyboard = &told["keyboard"];
     assert!(keyboard["focused"] == true && keyboard["shown"] == true && keyboard["hidden"] == true, "{keyboard}");
     assert!(keyboard["said"].as_str().unwrap().starts_with(first), "{keyboard}");
+    let zoom = &told["zoom"];
+    let share = |name: &str| zoom[name].as_f64().unwrap() / zoom["whole"].as_f64().unwrap();
+    let close = |name: &str, expected: f64| assert!((share(name) - expected).abs() < 0.01, "{name}: {zoom}");
+    close("once", 0.5);
+    close("twice", 0.25);
+    close("dragged", 0.25);
+    assert_eq!(zoom["back"], true, "{zoom}");
 }
 
 /// Every figure that the page says is in the document, is there.
@@ -51,10 +59,25 @@ fn expect_figures(told: &Value, document: &Value) {
     let figures = told["figures"].as_object().unwrap();
     assert!(figures.len() >= 4, "{figures:?}");
     for (path, shown) in figures {
-        let exact = path.split('.').fold(document, |value, key| &value[key]);
+        let exact = path.split('.').fold(document, |value, key| match key.parse::<usize>() {
+            Ok(at) => &value[at],
+            Err(_) => &value[key],
+        });
         let (shown, exact) = (shown.as_f64(), exact.as_f64());
         assert_eq!(shown, exact, "{path}");
         assert!(shown.is_some(), "{path} is nothing");
+    }
+}
+
+/// What the rules saw is on the page, each with its advice.
+fn expect_insights(told: &Value, document: &Value) {
+    let text = told["text"].as_str().unwrap();
+    let insights = document["insights"].as_array().unwrap();
+    for insight in insights {
+        for part in ["id", "finding", "advice"] {
+            let said = insight[part].as_str().unwrap();
+            assert!(text.contains(said), "{said:?} is not in\n{text}");
+        }
     }
 }
 
@@ -70,6 +93,7 @@ fn pages_of_a_load_test_and_of_a_ramp_in_a_browser() {
         expect_figures(told, json);
         let sheets = told["sheets"].as_u64().unwrap();
         assert!((1..=MOST_SHEETS).contains(&sheets), "{sheets} sheets");
+        expect_insights(told, json);
     }
     expect_keyboard(&told[0], "from, min:s: 0:01, ");
     expect_keyboard(&told[1], "VUs: 2, ");
@@ -83,4 +107,31 @@ fn a_page_with_hostile_text_in_a_browser_shows_it_and_does_nothing() {
     let Some(told) = look(&[&page]) else { return };
     expect_well_behaved(&told[0]);
     assert!(told[0]["text"].as_str().unwrap().contains("<img src=x onerror=alert(1)>"), "{}", told[0]["text"]);
+}
+
+#[test]
+fn pages_of_a_comparison_a_gate_a_history_and_a_plan_in_a_browser() {
+    let place = tempfile::tempdir().unwrap();
+    let made = ["compare", "gate", "history", "capacity"].map(|name| {
+        let place = place.path().join(name);
+        std::fs::create_dir(&place).unwrap();
+        match name {
+            "compare" => compared(&place),
+            "gate" => gated(&place),
+            "history" => developed(&place),
+            _ => sized(&place),
+        }
+    });
+    let pages: Vec<&Path> = made.iter().map(|made| made.page.as_path()).collect();
+    let Some(told) = look(&pages) else { return };
+    let begins = ["percentile: 50 %, ", "percentile: 50 %, ", "run: 20260102", "in months: 3, "];
+    let says = ["B is worse than A: ", "REGRESSED: ", "The level changed ", "plan for "];
+    for (((told, made), begin), says) in told.iter().zip(&made).zip(begins).zip(says) {
+        expect_well_behaved(told);
+        expect_figures(told, &made.document);
+        expect_keyboard(told, begin);
+        assert!(told["text"].as_str().unwrap().contains(says), "{}", told["text"]);
+        let sheets = told["sheets"].as_u64().unwrap();
+        assert!((1..=MOST_SHEETS).contains(&sheets), "{begin} {sheets} sheets");
+    }
 }

@@ -11,6 +11,7 @@ mod exports;
 mod hostile;
 mod housekeeping;
 mod live;
+mod other_pages;
 mod page;
 mod runs;
 mod tools;

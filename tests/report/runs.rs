@@ -19,6 +19,8 @@ use connect_bench::window::{CheckWindow, HostSample, Part, Second, Window};
 use serde_json::{Value, json};
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// VUs that fetch in a load test.
+const VUS: u32 = 24;
 
 /// What a run is made of.
 #[derive(Clone)]
@@ -32,6 +34,10 @@ pub(crate) struct Shape {
     pub(crate) publishes: bool,
     /// Whether `summary.json` is written: a killed run has none.
     pub(crate) finished: bool,
+    /// A run that the gate accepts: its seconds are alike, and Little's law closes.
+    pub(crate) even: bool,
+    /// Days after the first of January on which it was made.
+    pub(crate) day: i64,
 }
 
 impl Shape {
@@ -44,6 +50,8 @@ impl Shape {
             foreign: "node".to_owned(),
             publishes: true,
             finished: true,
+            even: false,
+            day: 0,
         }
     }
 }
@@ -69,7 +77,7 @@ fn plan(shape: &Shape) -> Plan {
     let length = shape.warm_up + shape.steady;
     let fetching = match shape.command {
         "ramp" => Executor::Searched { start_vus: 1, max_vus: 512 },
-        _ => constant(24, length),
+        _ => constant(VUS, length),
     };
     let fetch = FetchPlan {
         path: format!("/content/c0ffee/stocks/{}", shape.foreign),
@@ -128,18 +136,46 @@ fn plan(shape: &Shape) -> Plan {
     }
 }
 
+/// VUs of the stages of a ramp; of [`STAGE_S`] seconds each.
+const STAGES: [u32; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 190, 205];
+const STAGE_S: u64 = 8;
+
+fn knee() -> Knee {
+    Knee { x_max_per_s: 1200.0, r0_s: 0.12, p: 4.0, kappa_s: 1e-6 }
+}
+
+fn vus(shape: &Shape, second: u64) -> u32 {
+    let stage = usize::try_from(second.saturating_sub(shape.warm_up) / STAGE_S).unwrap();
+    if shape.command == "ramp" { STAGES[stage.min(STAGES.len() - 1)] } else { VUS }
+}
+
 /// What a second measured: latencies over the whole range that a server has, so that histograms are as large as they get.
 fn window(shape: &Shape, second: u64) -> Window {
     let mut window = Window::new(if shape.publishes { 2 } else { 1 }, if shape.publishes { 2 } else { 1 });
     window.span_ns = Some((second * SECOND_NS, (second + 1) * SECOND_NS));
     let fetch = &mut window.series[0];
     let kinds = 80;
-    let slow = if second % 60 > 50 { 2.5 } else { 1.0 };
+    // From 8 ms to 8 s, most of them at the fast end; another one each second.
+    let share = |at: u64| (at as f64 + (second % 17) as f64 / 17.0) / kinds as f64;
+    let raw = |at: u64| 0.008 * 1000_f64.powf(share(at).powi(3));
+    let vus = vus(shape, second);
+    let per_second = if shape.command == "ramp" {
+        knee().throughput(f64::from(vus)).round() as u64
+    } else if shape.even {
+        shape.per_second + second * 7919 % 11
+    } else {
+        shape.per_second
+    };
+    let each = |at: u64| per_second / kinds + u64::from(at < per_second % kinds);
+    let slow = match shape.even || shape.command == "ramp" {
+        // As long as so many VUs need for so many requests.
+        true => 0.98 * f64::from(vus) / (0..kinds).map(|at| each(at) as f64 * raw(at)).sum::<f64>(),
+        false if second % 60 > 50 => 2.5,
+        false => 1.0,
+    };
     for at in 0..kinds {
-        let n = shape.per_second / kinds + u64::from(at < shape.per_second % kinds);
-        // From 8 ms to 8 s, most of them at the fast end; another one each second.
-        let share = (at as f64 + (second % 17) as f64 / 17.0) / kinds as f64;
-        let took = Duration::from_secs_f64(slow * 0.008 * 1000_f64.powf(share.powi(3)));
+        let n = each(at);
+        let took = Duration::from_secs_f64(slow * raw(at));
         if n == 0 {
             continue;
         }
@@ -153,9 +189,9 @@ fn window(shape: &Shape, second: u64) -> Window {
         node.completed += n;
         node.duration.record_n(took, n);
     }
-    fetch.requests.completed = shape.per_second;
-    fetch.statuses.insert(200, shape.per_second);
-    if second % 20 == 7 {
+    fetch.requests.completed = per_second;
+    fetch.statuses.insert(200, per_second);
+    if second % 20 == 7 && !shape.even {
         fetch.requests.failed = 2;
         fetch.failed_duration.record_n(Duration::from_secs(1), 2);
         fetch.errors.insert(ErrorKind::Status(503), 2);
@@ -163,8 +199,8 @@ fn window(shape: &Shape, second: u64) -> Window {
     }
     fetch.requests.scheduled = fetch.requests.completed + fetch.requests.failed;
     fetch.sent = fetch.requests.scheduled;
-    window.scenarios[0].vu_time_ns = 24 * u128::from(SECOND_NS);
-    window.scenarios[0].vus = 24;
+    window.scenarios[0].vu_time_ns = u128::from(vus) * u128::from(SECOND_NS);
+    window.scenarios[0].vus = u64::from(vus);
     let check = CheckWindow { passes: fetch.requests.completed, fails: fetch.requests.failed };
     window.checks.insert(format!("is right {}", shape.foreign), check);
     window.generator.lag.record_n(Duration::from_micros(400), 50);
@@ -210,9 +246,10 @@ fn events(shape: &Shape) -> Vec<Value> {
     events
 }
 
-pub(crate) fn environment() -> Environment {
+pub(crate) fn environment(day: i64) -> Environment {
+    let first: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     Environment {
-        started: "2026-01-01T00:00:00Z".parse().unwrap(),
+        started: first + jiff::SignedDuration::from_hours(24 * day),
         host: "generator".to_owned(),
         kernel: "6.0".to_owned(),
         cores: 2,
@@ -223,8 +260,8 @@ pub(crate) fn environment() -> Environment {
 
 /// Writes the run below `root` and returns its directory and its summary.
 pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
-    let (plan, environment) = (plan(shape), environment());
-    let path = root.join(format!("20260101T000000Z-{}-{}", shape.command, shape.steady));
+    let (plan, environment) = (plan(shape), environment(shape.day));
+    let path = root.join(format!("202601{:02}T000000Z-{}-{}", shape.day + 1, shape.command, shape.steady));
     let mut directory = RunDir::create(&path).unwrap();
     directory
         .write_plan(&PlanFile { plan: plan.clone(), environment: environment.clone(), invocation: Vec::new() })
@@ -250,7 +287,7 @@ pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
 
 /// A saturation search over nine stages on a curve that is known.
 fn search() -> Search {
-    let knee = Knee { x_max_per_s: 1200.0, r0_s: 0.12, p: 4.0, kappa_s: 1e-6 };
+    let knee = knee();
     let step = |(at, vus): (usize, u32)| {
         let per_s = knee.throughput(f64::from(vus));
         let ms = 1000.0 * f64::from(vus) / per_s;
@@ -270,7 +307,7 @@ fn search() -> Search {
             decision: "+10 %, growing".to_owned(),
         }
     };
-    let steps = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 190, 205].into_iter().enumerate().map(step).collect();
+    let steps = STAGES.into_iter().enumerate().map(step).collect();
     let result = SearchResult {
         outcome: Outcome::Saturated,
         vus: Some(205),
@@ -284,7 +321,7 @@ fn search() -> Search {
         misfit: false,
         kept: None,
         tested_vus: Some((1, 256)),
-        warm_up_s: 20.0,
+        warm_up_s: 5.0,
         elapsed_s: 341.0,
         notes: vec!["A note of the search.".to_owned()],
     };

@@ -5,7 +5,7 @@ use crate::report::number::{change, maybe, percent, significant};
 use crate::threshold;
 
 /// A metric's name for people.
-pub(super) fn metric(name: &str) -> String {
+pub(in crate::report) fn metric(name: &str) -> String {
     match name {
         "requests_per_second" => "requests per second".to_owned(),
         "error_rate" => "error rate".to_owned(),
@@ -17,18 +17,18 @@ pub(super) fn metric(name: &str) -> String {
 }
 
 /// A value of a metric.
-pub(super) fn value(name: &str, value: Option<f64>) -> String {
+pub(in crate::report) fn value(name: &str, value: Option<f64>) -> String {
     if name == "error_rate" { value.map_or_else(|| maybe(None), percent) } else { maybe(value) }
 }
 
 /// What a check says of itself: `regressed`, or that it is only shown.
-pub(super) fn finding(check: &Check) -> String {
+pub(in crate::report) fn finding(check: &Check) -> String {
     let words = Verdict::from(check.finding).words();
     if check.judged { words.to_owned() } else { format!("({words})") }
 }
 
 /// What was compared with: `5 accepted runs of bench/baselines/small.history.jsonl (epoch 1)`.
-pub(super) fn reference(against: &Against) -> String {
+pub(in crate::report) fn reference(against: &Against) -> String {
     let runs = if against.runs == 1 { "1 run".to_owned() } else { format!("{} runs", against.runs) };
     match (against.kind, against.epoch) {
         (Kind::Accepted, Some(epoch)) => format!("{runs} of {}, epoch {epoch}", against.name),
@@ -39,13 +39,13 @@ pub(super) fn reference(against: &Against) -> String {
 }
 
 /// A change with its interval: `−10.2 % [−14 %, −6.1 %]`.
-pub(super) fn changed(check: &Check) -> Option<String> {
+pub(in crate::report) fn changed(check: &Check) -> Option<String> {
     let [low, high] = check.change_interval_95?;
     Some(format!("{} [{}, {}]", change(check.change?), change(low), change(high)))
 }
 
 /// One sentence: the verdict, and the checks that brought it about.
-pub(super) fn headline(judgement: &Judgement, limits: &[threshold::Verdict]) -> String {
+pub(in crate::report) fn headline(judgement: &Judgement, limits: &[threshold::Verdict]) -> String {
     let broken = limits.iter().filter(|limit| !limit.passed).count();
     let limits = match broken {
         0 => String::new(),
@@ -82,7 +82,7 @@ fn because(judgement: &Judgement) -> String {
 }
 
 /// A check in words: `requests per second −10.2 % [−14 %, −6.1 %]`.
-pub(super) fn sentence(check: &Check) -> String {
+pub(in crate::report) fn sentence(check: &Check) -> String {
     let name = metric(check.metric);
     let name = name.trim_end_matches(", ms");
     match changed(check) {
@@ -95,7 +95,7 @@ pub(super) fn sentence(check: &Check) -> String {
 }
 
 /// The smallest changes that would have been seen.
-pub(super) fn smallest_change(against: &Against) -> Option<String> {
+pub(in crate::report) fn smallest_change(against: &Against) -> Option<String> {
     let one = |check: &Check| {
         let detectable = check.detectable?;
         let name = metric(check.metric);
@@ -113,7 +113,7 @@ pub(super) fn smallest_change(against: &Against) -> Option<String> {
 }
 
 /// What a threshold's verdict says.
-pub(super) fn limit(limit: &threshold::Verdict) -> String {
+pub(in crate::report) fn limit(limit: &threshold::Verdict) -> String {
     let is = limit.observed.map_or_else(|| "no data".to_owned(), significant);
     let unit = if limit.unit.is_empty() { String::new() } else { format!(" {}", limit.unit) };
     let kept = if limit.passed { "kept" } else { "NOT KEPT" };
@@ -121,6 +121,6 @@ pub(super) fn limit(limit: &threshold::Verdict) -> String {
 }
 
 /// Whether a check is an objection of the verdict's.
-pub(super) fn objects(check: &Check) -> bool {
+pub(in crate::report) fn objects(check: &Check) -> bool {
     check.judged && check.finding > Finding::Pass
 }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::Run;
 use super::figure::Table;
 use super::health::{NAME, answers};
+use super::tile::{Tile, render};
 use super::verdict::length;
 use crate::baseline::{self, Baseline, Measured};
 use crate::plan::{Executor, Plan, ProgramPlan};
@@ -14,15 +15,6 @@ use crate::report::number::{MISSING, bytes, change, count, duration, maybe, perc
 use crate::stats::Interval;
 use crate::summary;
 
-/// A figure at a glance: name, value, what it means, and its path in the JSON document with the exact value.
-struct Tile {
-    name: &'static str,
-    value: String,
-    note: String,
-    path: &'static str,
-    exact: Option<f64>,
-}
-
 fn half(interval: Option<Interval>) -> String {
     interval.map_or_else(String::new, |i| format!("95 % interval {} to {}", significant(i.low), significant(i.high)))
 }
@@ -31,7 +23,7 @@ fn load_tiles(run: &Run<'_>) -> Vec<Tile> {
     let f = run.figures;
     let latency = LatencyDocument::of(&f.fetch.duration);
     let [p50, _, p95, p99] = f.fetch_quantile_intervals;
-    let tile = |name, exact: Option<f64>, note, path| Tile { name, value: maybe(exact), note, path, exact };
+    let tile = Tile::of;
     vec![
         tile("requests per second", Some(f.all_per_s), half(f.all_per_s_interval), "requests_per_second.all"),
         Tile {
@@ -57,7 +49,7 @@ fn load_tiles(run: &Run<'_>) -> Vec<Tile> {
 
 fn ramp_tiles(search: &summary::Search) -> Vec<Tile> {
     let r = &search.result;
-    let tile = |name, exact: Option<f64>, note, path| Tile { name, value: maybe(exact), note, path, exact };
+    let tile = Tile::of;
     let between = |(low, high): (f64, f64)| format!("90 % interval {} to {}", significant(low), significant(high));
     let ci = r.vus_ci.map(|(low, high)| format!("90 % interval {low} to {high}")).unwrap_or_default();
     let at = r.at_vus;
@@ -84,20 +76,7 @@ fn ramp_tiles(search: &summary::Search) -> Vec<Tile> {
 
 /// The figures at a glance.
 pub(super) fn tiles(run: &Run<'_>) -> Markup {
-    let tiles = run.summary.search.as_ref().map_or_else(|| load_tiles(run), ramp_tiles);
-    html! {
-        dl.tiles {
-            @for tile in tiles {
-                div {
-                    dt { (tile.name) }
-                    dd {
-                        b data-figure=[(!tile.path.is_empty()).then_some(tile.path)] data-exact=[tile.exact] { (tile.value) }
-                        @if !tile.note.is_empty() { span { (tile.note) } }
-                    }
-                }
-            }
-        }
-    }
+    render(&run.summary.search.as_ref().map_or_else(|| load_tiles(run), ramp_tiles))
 }
 
 /// Where, when and with what.

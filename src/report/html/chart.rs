@@ -40,6 +40,7 @@ impl Scale {
     pub(super) fn at(&self, value: f64) -> f64 {
         let value = if self.log { value.max(1e-12).log10() } else { value };
         let share = ((value - self.min) / (self.max - self.min)).clamp(-0.02, 1.02);
+        let share = if share.is_nan() { 0.0 } else { share };
         self.from + (self.to - self.from) * share
     }
 

@@ -120,7 +120,7 @@ fn heat_table(slots: &[Slot]) -> Table {
 }
 
 /// A quantile on the axis of nines: 0 is 0, 0.9 is 1, 0.99 is 2.
-fn nines(q: f64) -> f64 {
+pub(super) fn nines(q: f64) -> f64 {
     -(1.0 - q).max(1e-7).log10()
 }
 
@@ -139,7 +139,23 @@ fn curves(run: &Run<'_>) -> Vec<(&'static str, &'static str, Latency)> {
 
 /// The percentile curve.
 pub(super) fn percentiles(run: &Run<'_>) -> Option<Figure> {
-    let curves = curves(run);
+    let n = run.figures.fetch.duration.count();
+    let (p90, p99) = (run.figures.fetch.duration.quantile_ms(0.9), run.figures.fetch.duration.quantile_ms(0.99));
+    let ratio = p99.zip(p90).map_or_else(|| MISSING.to_owned(), |(a, b)| significant(a / b));
+    let finding = format!(
+        "Of {} fetches 90 % took at most {} ms and 99 % at most {} ms, {ratio} times as long.",
+        count(n),
+        maybe(p90),
+        maybe(p99)
+    );
+    over_each_other(run.id("percentiles"), finding, &curves(run))
+}
+
+/// A distribution in a plot: its name, its class, and what it is.
+pub(super) type Curve<'c> = (&'c str, &'c str, Latency);
+
+/// Percentile curves in one plot.
+pub(super) fn over_each_other(id: String, finding: String, curves: &[Curve<'_>]) -> Option<Figure> {
     let most_n = curves.iter().map(|(_, _, latency)| latency.count()).max()?;
     let end = nines(1.0 - 1.0 / most_n as f64).clamp(1.0, 6.0);
     let area = Area::half(22.0, 252.0);
@@ -165,29 +181,21 @@ pub(super) fn percentiles(run: &Run<'_>) -> Option<Figure> {
         @for (_, class, d, _) in &drawn { path class={ "line " (class) } d=(raw(d.clone())) {} }
         (end_labels(area.right, drawn.iter().map(|(name, class, _, end)| (*end, *class, (*name).to_owned())).collect()))
     };
-    let n = run.figures.fetch.duration.count();
-    let (p90, p99) = (run.figures.fetch.duration.quantile_ms(0.9), run.figures.fetch.duration.quantile_ms(0.99));
-    let ratio = p99.zip(p90).map_or_else(|| MISSING.to_owned(), |(a, b)| significant(a / b));
     Some(Figure {
-        id: run.id("percentiles"),
+        id,
         title: "Percentile curve of latency".to_owned(),
-        finding: format!(
-            "Of {} fetches 90 % took at most {} ms and 99 % at most {} ms, {ratio} times as long.",
-            count(n),
-            maybe(p90),
-            maybe(p99)
-        ),
+        finding,
         how: "each step to the right leaves ten times fewer requests; a curve that climbs steeply at its end has a few \
               very slow answers behind a good mean.",
         height: 292.0,
         body,
         x: Some(x),
-        table: percentile_table(&curves),
+        table: percentile_table(curves),
         wide: false,
     })
 }
 
-fn trimmed(value: f64) -> String {
+pub(super) fn trimmed(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -200,15 +208,14 @@ fn quantiles(latency: &Latency) -> Vec<(f64, Option<f64>)> {
     points.map(|at| (at, Some(histogram.value_at_quantile(1.0 - 10_f64.powf(-at)) as f64 / 1e3))).collect()
 }
 
-fn percentile_table(curves: &[(&str, &str, Latency)]) -> Table {
+fn percentile_table(curves: &[Curve<'_>]) -> Table {
     let mut head = vec!["percentile".to_owned()];
     head.extend(curves.iter().map(|(name, _, latency)| format!("{name}, ms (n = {})", count(latency.count()))));
     let mut table = Table { head, ..Table::new(&[]) };
     for q in [0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999] {
         let enough = |latency: &Latency| latency.count() as f64 * (1.0 - q) >= 1.0;
         if curves.iter().any(|(_, _, latency)| enough(latency)) {
-            let cell =
-                |(_, _, latency): &(&str, &str, Latency)| maybe(latency.quantile_ms(q).filter(|_| enough(latency)));
+            let cell = |(_, _, latency): &Curve<'_>| maybe(latency.quantile_ms(q).filter(|_| enough(latency)));
             let mut row = vec![format!("{} %", trimmed(q * 100.0))];
             row.extend(curves.iter().map(cell));
             table.row_at(nines(q), row);

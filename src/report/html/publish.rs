@@ -129,7 +129,7 @@ fn phases(run: &Run<'_>) -> Table {
 }
 
 /// The phase that slows fetches most, against the time in which nothing is published or the phase that slows least.
-pub(super) fn worst(during: &[During]) -> Option<(&During, &During, f64)> {
+fn worst(during: &[During]) -> Option<(&During, &During, f64)> {
     let enough = || during.iter().filter(|d| d.completed >= 200 && d.p95_ms.is_some_and(|ms| ms > 0.0));
     let by = |a: &&During, b: &&During| a.p95_ms.unwrap_or(0.0).total_cmp(&b.p95_ms.unwrap_or(0.0));
     let calm = enough().find(|d| d.phase == BETWEEN).or_else(|| enough().min_by(by))?;

@@ -1,13 +1,13 @@
 //! The verdict: one sentence, a word with a sign, and what a reader should know besides.
 
+use maud::{Markup, html};
+
 use super::Run;
-use super::publish::worst;
 use crate::capacity::search::Outcome;
-use crate::report::number::{MISSING, change, duration, maybe, percent, significant};
-use crate::report::text;
-use crate::stats::trend::{mann_kendall, theil_sen};
+use crate::insight::{self, Severity};
+use crate::report::number::{MISSING, duration, percent};
+use crate::report::{foreign, text};
 use crate::summary::{Figures, RunState, Search, Summary};
-use crate::window::Part;
 
 /// How a verdict is shown: colour by class, sign and word for those who do not see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +17,11 @@ pub(super) struct Status {
     pub(super) word: &'static str,
 }
 
-const GOOD: (&str, &str) = ("good", "✓");
-const BAD: (&str, &str) = ("bad", "✗");
-const OPEN: (&str, &str) = ("open", "?");
+pub(super) const GOOD: (&str, &str) = ("good", "✓");
+pub(super) const BAD: (&str, &str) = ("bad", "✗");
+pub(super) const OPEN: (&str, &str) = ("open", "?");
 
-fn status((class, sign): (&'static str, &'static str), word: &'static str) -> Status {
+pub(super) fn status((class, sign): (&'static str, &'static str), word: &'static str) -> Status {
     Status { class, sign, word }
 }
 
@@ -66,71 +66,52 @@ pub(super) fn ramp(summary: &Summary, search: &Search) -> String {
     text::ramp_sentence(summary, &search.result)
 }
 
-/// What stands out, in sentences; the most important first.
-pub(super) fn insights(run: &Run<'_>) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    if let Some(search) = &run.summary.search {
-        out.extend(search.result.notes.iter().cloned());
-    } else {
-        out.extend(drift(run));
-        out.extend(waiting(run));
-        // In a search the VUs change along with the publishes.
-        out.extend(publishing(run));
+/// What stands out: a word for how much it matters, what was seen, and what may be done about it.
+pub(super) struct Remark {
+    pub(super) mark: Option<(&'static str, &'static str)>,
+    /// The rule that saw it.
+    pub(super) id: &'static str,
+    pub(super) finding: String,
+    pub(super) advice: &'static str,
+}
+
+impl Remark {
+    pub(super) fn render(&self) -> Markup {
+        html! {
+            @if let Some((class, word)) = self.mark { b class=(class) { (word) ": " } }
+            (foreign::line(&self.finding, 400))
+            @if !self.advice.is_empty() { " " span.advice { "→ " (self.advice) } }
+            @if !self.id.is_empty() { " " code.rule { (self.id) } }
+        }
     }
-    out.extend(imbalance(run));
-    out.extend(dropped(run));
-    out
-}
 
-/// Whether the server got slower or faster while the load was the same.
-fn drift(run: &Run<'_>) -> Option<String> {
-    let steady: Vec<_> = run.course.slots.iter().filter(|slot| slot.part == Part::Steady).collect();
-    let values: Vec<f64> = steady.iter().filter_map(|slot| slot.p95_ms).collect();
-    if values.len() < 20 {
-        return None;
+    fn plain(finding: String) -> Remark {
+        Remark { mark: None, id: "", finding, advice: "" }
     }
-    let (trend, slope) = (mann_kendall(&values)?, theil_sen(&values)?);
-    let middle = values.iter().sum::<f64>() / values.len() as f64;
-    let whole = slope * values.len() as f64 / middle;
-    let said = trend.p_two_sided < 0.01 && whole.abs() > 0.05;
-    Some(match said {
-        true => format!(
-            "p95 {} over the run: by {} from its beginning to its end (Mann–Kendall p = {}).",
-            if whole > 0.0 { "rose" } else { "fell" },
-            change(whole),
-            significant(trend.p_two_sided),
-        ),
-        false => "p95 shows no drift over the run.".to_owned(),
-    })
 }
 
-fn waiting(run: &Run<'_>) -> Option<String> {
-    let fetch = &run.figures.fetch;
-    let all = (fetch.blocked.sum_ns() + fetch.duration.sum_ns()) as f64;
-    let connecting = (fetch.blocked.sum_ns() as f64) / all.max(1.0);
-    (connecting > 0.1).then(|| {
-        format!("{} of the time of fetches goes into opening connections: does the server, or what is before it, close them?", percent(connecting))
-    })
+/// What stands out, the most important first: what the rules saw, and the notes of a search.
+pub(super) fn remarks(run: &Run<'_>) -> Vec<Remark> {
+    let seen = insight::of(run.summary, run.figures, &run.steady).into_iter().map(|insight| Remark {
+        mark: Some(match insight.severity {
+            Severity::Spoils => ("bad", "spoils the result"),
+            Severity::Warns => ("open", "warning"),
+            Severity::Informs => ("good", "worth knowing"),
+        }),
+        id: insight.id,
+        finding: insight.finding + ".",
+        advice: insight.advice,
+    });
+    let notes = run.summary.search.iter().flat_map(|search| search.result.notes.iter().cloned());
+    seen.chain(notes.map(Remark::plain)).chain(dropped(run).map(Remark::plain)).collect()
 }
 
-fn publishing(run: &Run<'_>) -> Option<String> {
-    let (worst, calm, more) = worst(&run.course.interference)?;
-    (more > 0.1).then(|| {
-        format!(
-            "Publishing slows fetches: p95 is {} ms at “{}”, {} against “{}”.",
-            maybe(worst.p95_ms),
-            worst.phase,
-            change(more),
-            calm.phase
-        )
-    })
-}
-
-fn imbalance(run: &Run<'_>) -> Option<String> {
-    let nodes = &run.figures.nodes;
-    let most = nodes.iter().map(|n| n.share).fold(0.0, f64::max) * nodes.len() as f64;
-    (nodes.len() > 1 && most > 1.2)
-        .then(|| format!("The nodes share the load unevenly: the busiest has {most:.2} times its part."))
+/// How steady the measured part was, in sentences; nothing of a search, whose load changes.
+pub(super) fn steady(run: &Run<'_>) -> Vec<String> {
+    if run.summary.search.is_some() || run.figures.requests.ended() == 0 {
+        return Vec::new();
+    }
+    text::steady_lines(&run.steady)
 }
 
 fn dropped(run: &Run<'_>) -> Option<String> {

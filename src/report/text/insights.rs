@@ -25,6 +25,12 @@ pub(super) fn insights(insights: &[Insight]) -> String {
 
 /// How steady the measured part was; nothing where it was too short to say.
 pub(super) fn steady(steady: &SteadyState) -> String {
+    let out: String = steady_lines(steady).iter().map(|line| wrap(line, "  ", 4)).collect();
+    if out.is_empty() { out } else { format!("\nSteady state\n{out}") }
+}
+
+/// The same line by line.
+pub(super) fn steady_lines(steady: &SteadyState) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(steady.rate_drift.map(|drift| drifted("throughput", &drift)));
     lines.extend(steady.p99_drift.map(|drift| drifted("p99", &drift)));
@@ -42,11 +48,7 @@ pub(super) fn steady(steady: &SteadyState) -> String {
         lines.push(format!("errors: at most {} in one of {} parts of the run", percent(worst), steady.slices));
     }
     lines.retain(|line| !line.is_empty());
-    let mut out = String::new();
-    for line in &lines {
-        out.push_str(&wrap(line, "  ", 4));
-    }
-    if out.is_empty() { out } else { format!("\nSteady state\n{out}") }
+    lines
 }
 
 fn range(interval: &Interval) -> String {
