@@ -85,6 +85,8 @@ pub(super) struct View {
     /// Whether a live view may be shown.
     may_show: bool,
     screen: RefCell<Option<Screen>>,
+    /// What somebody has to know to go on: it stands in the live view, too.
+    announced: RefCell<Vec<String>>,
     recent: VecDeque<Fetched>,
     last_publish: Option<String>,
     failed: u64,
@@ -111,6 +113,7 @@ impl View {
             quiet,
             may_show: false,
             screen: RefCell::default(),
+            announced: RefCell::default(),
             recent: VecDeque::new(),
             last_publish: None,
             failed: 0,
@@ -136,7 +139,8 @@ impl View {
             bar.finish_and_clear();
         }
         let look = Look { palette: Palette { has_colour: canvas::has_colour() }, ..Look::default() };
-        let watch = Watch::new(plan.clone());
+        let mut watch = Watch::new(plan.clone());
+        self.announced.get_mut().iter().for_each(|message| watch.say(message, false));
         // Without a thread there is the line that is rewritten.
         let screen = Canvas::enter().ok().map(|canvas| Screen { watch, canvas, look, said: Vec::new() });
         if screen.is_none() {
@@ -209,6 +213,7 @@ impl View {
 
     /// Says what somebody has to know to go on, even with `--quiet`.
     pub(super) fn announce(&self, message: &str) {
+        self.announced.borrow_mut().push(message.to_owned());
         self.speak(message.to_owned(), false);
     }
 

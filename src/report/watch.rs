@@ -12,7 +12,7 @@ use crate::generator;
 use crate::histogram::Latency;
 use crate::outcome::ErrorKind;
 use crate::plan::{Executor, Plan};
-use crate::threshold::{Expression, Verdict};
+use crate::threshold::{Expression, Judge, Verdict};
 use crate::window::{HostSample, Part, Second};
 
 /// Seconds that are kept one by one.
@@ -198,6 +198,7 @@ impl Watch {
         };
         Watch {
             lines: plan.scenarios.iter().map(line).collect(),
+            thresholds: Judge::new(&plan).verdicts().iter().map(Judged::of).collect(),
             plan,
             slots,
             recent: VecDeque::new(),
@@ -211,7 +212,6 @@ impl Watch {
             nodes: BTreeMap::new(),
             published: Published::default(),
             search: None,
-            thresholds: Vec::new(),
             health: Health::default(),
             messages: VecDeque::new(),
         }

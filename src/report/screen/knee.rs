@@ -98,7 +98,8 @@ fn plot(search: &Searching, palette: Palette, area: Rect, buffer: &mut Buffer) {
         }
         context.layer();
         for step in &steps {
-            context.print(across(step.vus.into()), step.requests_per_second, "●");
+            let dot = Line::from(Span::styled("●", Style::new().fg(palette.first())));
+            context.print(across(step.vus.into()), step.requests_per_second, dot);
         }
         if let Some((vus, rate)) = now {
             let style = Style::new().fg(palette.second());
@@ -134,11 +135,11 @@ fn scales(most_x: f64, most_y: f64, (area, inner): (Rect, Rect), palette: Palett
 /// The last stages.
 fn table(search: &Searching, palette: Palette, area: Rect, buffer: &mut Buffer) {
     let mut left = area;
-    put(Line::from(palette.aside("  VUs        rps  decision")), &mut left, buffer);
+    put(Line::from(palette.aside("  VUs          rps  decision")), &mut left, buffer);
     let room = usize::from(left.height);
     for step in search.steps.iter().skip(search.steps.len().saturating_sub(room)) {
         let rate = plus_minus(step.requests_per_second, 1.96 * step.standard_error);
-        let text = format!("{:>5} {rate:>10}  {}", step.vus, step.decision);
+        let text = format!("{:>5} {rate:>12}  {}", step.vus, step.decision);
         let style = if step.kind == StepKind::Unusable { palette.warning() } else { Style::new() };
         put(Line::from(Span::styled(text, style)), &mut left, buffer);
     }

@@ -161,7 +161,7 @@ pub(super) fn help(watch: &Watch, palette: Palette, area: Rect, buffer: &mut Buf
         "rps, p50, p95, p99: the last 5 s. Codes, errors, nodes: since the start.",
         "Thresholds are judged on the measured part, as in the result.",
         "Generator LIMITED: this machine was the limit; such seconds say nothing.",
-        "For scripts there is --address, for a line instead of this --no-tui.",
+        "In a browser: --web. For scripts: --address. A line instead of this: --no-tui.",
     ];
     lines.extend(reading.map(|line| Line::from(format!(" {line}"))));
     page(lines, area, buffer);

@@ -67,7 +67,7 @@ pub(super) fn head(watch: &Watch, look: Look, width: u16) -> Vec<Line<'static>> 
     let (part, style) = part(watch, palette);
     let begin = format!("{} {left} ", duration(elapsed));
     let end = format!("▏{:>4} ", percent(done));
-    let frozen = if look.is_frozen { "DISPLAY FROZEN  " } else { "" };
+    let frozen = if look.is_frozen { "DISPLAY FROZEN" } else { "" };
     let around = begin.chars().count() + end.chars().count() + part.chars().count() + frozen.chars().count() + 2;
     let cells = usize::from(width).saturating_sub(around).min(40);
     let progress = vec![
@@ -76,7 +76,8 @@ pub(super) fn head(watch: &Watch, look: Look, width: u16) -> Vec<Line<'static>> 
         Span::styled(format!("{:cells$}", bar(done, cells)), palette.drawn()),
         palette.aside(end),
         Span::styled(part, style),
-        Span::styled(format!("  {frozen}"), palette.warning().add_modifier(Modifier::REVERSED)),
+        palette.plain("  "),
+        Span::styled(frozen, palette.warning().add_modifier(Modifier::REVERSED)),
     ];
     vec![Line::from(title), Line::from(progress)]
 }
@@ -262,7 +263,7 @@ pub(super) fn publish(watch: &Watch, palette: Palette, width: u16) -> Vec<Line<'
         first.push(palette.plain(phases));
         return vec![Line::from(first)];
     }
-    vec![Line::from(first), Line::from(palette.plain(format!("{:NAME$}{phases}", "")))]
+    vec![Line::from(first), Line::from(palette.plain(format!("  {phases}")))]
 }
 
 /// Seconds in two digits.
@@ -354,7 +355,7 @@ pub(super) fn messages(watch: &Watch, palette: Palette, most: usize) -> Vec<Line
     let skip = watch.messages.len().saturating_sub(most);
     let line = |message: &super::super::watch::Message| {
         let style = if message.is_warning { palette.warning() } else { palette.plain("").style };
-        let at = palette.aside(format!("{:NAME$}", duration(message.at_s as f64)));
+        let at = palette.aside(format!("{:NAME$} ", duration(message.at_s as f64)));
         Line::from(vec![at, Span::styled(message.text.clone(), style)])
     };
     watch.messages.iter().skip(skip).map(line).collect()

@@ -103,7 +103,7 @@ fn second(at: u64, rate: u64, vus: u64) -> Second {
     window.span_ns = Some((at * 1_000_000_000, (at + 1) * 1_000_000_000));
     let series = &mut window.series[0];
     for n in 0..rate {
-        let ms = 40 + (at % 7) * 4 + n * n / rate;
+        let ms = 40 + (at % 7) * 4 + n * n * 300 / (rate * rate);
         series.duration.record(Duration::from_millis(ms));
         series.waiting.record(Duration::from_millis(ms - 3));
     }
