@@ -21,7 +21,7 @@ mod server;
 pub use capacity::{CapacityArgs, DemandArgs};
 pub use connection::ConnectionArgs;
 pub use control::{ControlAction, ControlArgs};
-pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutputArgs, RunArgs};
+pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutArgs, OutputArgs, RunArgs};
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
 pub use invocation::{flags, parse};
 pub use report::{ReportArgs, SummaryStyle};

@@ -26,6 +26,7 @@ mod keys;
 mod live;
 mod load;
 mod output;
+mod outs;
 mod pages;
 mod parts;
 mod plain;

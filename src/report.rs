@@ -10,6 +10,8 @@ pub mod gate;
 pub mod history;
 pub mod html;
 pub mod json;
+pub mod live;
 pub mod number;
+pub mod points;
 mod sizing;
 pub mod text;

@@ -11,6 +11,7 @@ use url::Url;
 use super::connection::Connections;
 use super::failure::Failure;
 use super::live::Live;
+use super::outs::Outs;
 use super::signals::Signals;
 use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
@@ -23,6 +24,7 @@ use crate::host::{Environment, Monitor};
 use crate::http::dial::NetDial;
 use crate::http::{ClientConfig, DialFault};
 use crate::plan::{Http1Engine, Plan};
+use crate::recorder::Sampling;
 use crate::rundir::{PlanFile, RunDir};
 use crate::summary::{self, Builder, Controlled, RunState, Summary};
 use crate::window::{Part, Second};
@@ -87,7 +89,9 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
     let file = PlanFile { plan: (*plan).clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
-    let mut run = start(&plan, programs, tls, &connections)?;
+    let mut outs = std::mem::replace(&mut signals.outs, Outs::none());
+    let mut run = start(&plan, programs, (tls, &connections), outs.sampling())?;
+    outs.begin(&plan, run.started());
     let mut course = Course {
         builder: Builder::new((*plan).clone(), environment),
         monitor: Monitor::new(),
@@ -96,7 +100,7 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
         state: RunState::Finished,
         search,
         live: std::mem::replace(&mut signals.live, Live::closed()),
-        plan,
+        plan: plan.clone(),
     };
     course.live.begin(&course.plan, view);
     loop {
@@ -107,12 +111,21 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
                     view.event(&event);
                     log.event(&event, view);
                 }
-                Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
+                Some(Delivery::Second(second)) => {
+                    outs.second(&plan, &second);
+                    course.second(*second, &run, log, view);
+                }
+                Some(Delivery::Points(points)) => outs.points(points),
             },
             asked = course.live.next() => course.asked(asked, &run, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
+    for (told, warning) in outs.flush().await {
+        log.event(&told, view);
+        warning.iter().for_each(|warning| view.warn(warning));
+    }
+    signals.outs = outs;
     course.live.end();
     signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
@@ -122,8 +135,8 @@ pub(super) async fn drive(job: Job, log: &mut Log, view: &mut View, signals: &mu
 fn start(
     plan: &Arc<Plan>,
     programs: Arc<dyn Programs>,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    connections: &Connections,
+    (tls, connections): (Option<Arc<rustls::ClientConfig>>, &Connections),
+    sampling: Option<Sampling>,
 ) -> Result<Run, Failure> {
     let (host, port, config) = address(&plan.target.url, connections)?;
     let config = ClientConfig { http1: plan.http.http1_engine, ..config };
@@ -138,7 +151,7 @@ fn start(
             NetDial::with_options(to, tls.clone(), &options, credentials.as_ref(), seed.replace(seed.get() + 1))?;
         Ok(if stamps { dial.with_kernel_timestamps() } else { dial })
     };
-    let parts = Parts { dial, client: Arc::new(client), programs };
+    let parts = Parts { dial, client: Arc::new(client), programs, sampling };
     Run::start(plan.clone(), &parts).context("the run cannot start").map_err(Failure::from)
 }
 

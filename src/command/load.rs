@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use super::drive::Log;
 use super::failure::Failure;
 use super::live::Live;
+use super::outs::Outs;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
 use super::session::prepare;
 use super::signals::Signals;
@@ -53,9 +54,10 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
     let duration = whole_seconds(args.duration, "--duration")?;
     let warm_up = args.warmup.map_or_else(|| warm_up(args.duration), |w| Duration::from_secs(w.as_secs()));
     let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let outs = Outs::open(&args.run.outs)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    signals.live = live;
+    (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let vus = vus(args, &aim)?;
     check_files(vus)?;

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::live::Live;
 use super::load::{conclude, deliver, thresholds};
 use super::output;
+use super::outs::Outs;
 use super::relative;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
 use super::session::{prepare, with_left};
@@ -41,9 +42,10 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     relative::resolve(&mut load_test.thresholds, args.threshold_baseline.as_deref(), runs_dir)?;
     check_files(load_test.max_vus())?;
     let live = Live::open(args.run.live.address, args.run.output.quiet, &view)?;
+    let outs = Outs::open(&args.run.outs)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    signals.live = live;
+    (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {

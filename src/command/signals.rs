@@ -3,6 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::live::Live;
+use super::outs::Outs;
 
 /// Signals that mean: stop.
 pub(super) struct Signals {
@@ -11,6 +12,8 @@ pub(super) struct Signals {
     count: u32,
     /// Who else may ask for something while a run is on.
     pub(super) live: Live,
+    /// Who is told of a run while it is on.
+    pub(super) outs: Outs,
 }
 
 impl Signals {
@@ -18,7 +21,7 @@ impl Signals {
     pub(super) fn listen() -> std::io::Result<Signals> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [a, b, c] = kinds.map(signal);
-        Ok(Signals { streams: [a?, b?, c?], count: 0, live: Live::closed() })
+        Ok(Signals { streams: [a?, b?, c?], count: 0, live: Live::closed(), outs: Outs::none() })
     }
 
     /// Waits for the next signal and returns how many there were, this one included. Can be dropped and called again.
