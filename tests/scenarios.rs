@@ -135,3 +135,27 @@ fn publishing_makes_applications_uses_them_and_leaves_none() {
     assert_eq!((completed(&document, "update/delete"), completed(&document, "app/prune")), (0, 0));
     assert_eq!(document["left_behind"], serde_json::json!([]));
 }
+
+#[test]
+fn the_shapes_of_load_send_what_their_files_say() {
+    let names = ["iterations.toml", "open-model.toml", "ramping.toml", "soak.toml", "spike.toml"];
+    let runs = names.map(|name| std::thread::spawn(move || run(name, &[]).0));
+    let [iterations, open, ramping, soak, spike] = runs.map(|run| run.join().unwrap());
+    for document in [&iterations, &open, &ramping, &soak, &spike] {
+        let requests = &document["requests"];
+        assert_eq!((&requests["failed"], &requests["dropped"]), (&0.into(), &0.into()), "{requests}");
+        let verdicts = document["thresholds"].as_array().unwrap();
+        assert!(!verdicts.is_empty() && verdicts.iter().all(|verdict| verdict["passed"] == true), "{verdicts:?}");
+    }
+    let scheduled = |document: &Value| document["requests"]["scheduled"].as_u64().unwrap();
+    // 400 shared ones, and 20 of each of five VUs.
+    assert_eq!(scheduled(&iterations), 500);
+    // 4 s at 15, a second from 15 to 150, 3 s at 150, 7 s at 15: 697.5.
+    assert_eq!(scheduled(&spike), 697);
+    // Poisson arrivals, 1,200 on average: five standard deviations.
+    assert!((1_030..=1_370).contains(&scheduled(&open)), "{}", scheduled(&open));
+    // Five VUs at ten per second at most, the first of each at once.
+    assert!((100..=5 * 151).contains(&completed(&soak, "fetch")), "{}", completed(&soak, "fetch"));
+    assert!(soak["publish"]["completed"].as_u64().unwrap() > 0, "{}", soak["publish"]);
+    assert!(scheduled(&ramping) > 100, "{}", scheduled(&ramping));
+}
