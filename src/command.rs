@@ -35,6 +35,7 @@ mod leftovers;
 mod live;
 mod load;
 mod output;
+mod outs;
 mod pages;
 mod parts;
 mod plain;

@@ -247,6 +247,12 @@ impl Metric {
         matches!(self.source, Source::Requests(_))
     }
 
+    /// Whether it can be read of one scenario alone.
+    #[must_use]
+    pub fn is_of_scenarios(&self) -> bool {
+        matches!(self.source, Source::Requests(_) | Source::Iterations(_))
+    }
+
     /// Reads it off a window: of these series and these scenarios.
     #[must_use]
     pub fn read(&self, window: &Window, series: &[usize], scenarios: &[usize], narrow: &Narrow) -> Reading {

@@ -3,11 +3,14 @@
 //! Knows no clock: every call says when it happened, as the time since the start of the run.
 
 mod sockets;
+mod tap;
 
 use std::time::Duration;
 
 use crate::outcome::{Ended, Phases};
 use crate::window::{MAX_NODES, OTHER_NODES, Window};
+use tap::Tap;
+pub use tap::{Point, Points, Sampling, What};
 
 /// One request that is over.
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ pub struct Recorder {
     /// Up to when the VUs' time is integrated.
     integrated: Duration,
     nodes: Vec<String>,
+    /// Boxed: hardly any run has one.
+    tap: Option<Box<Tap>>,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -87,7 +92,19 @@ impl Recorder {
             sessions: vec![0; series],
             integrated: Duration::ZERO,
             nodes: Vec::new(),
+            tap: None,
         }
+    }
+
+    /// The same, which keeps single requests as well.
+    #[must_use]
+    pub fn tapped(self, sampling: Sampling) -> Recorder {
+        Recorder { tap: Some(Box::new(Tap::new(sampling))), ..self }
+    }
+
+    /// Single requests since the last call; `None` where none were kept.
+    pub fn take_points(&mut self) -> Option<Points> {
+        self.tap.as_mut()?.take()
     }
 
     /// The id of a node's label. Beyond [`MAX_NODES`] labels, all are one.
@@ -114,6 +131,9 @@ impl Recorder {
     pub fn request_ended(&mut self, now: Duration, series: usize, sample: &Sample) {
         self.roll(now);
         self.in_flight[series] -= 1;
+        if let Some(tap) = &mut self.tap {
+            tap.request(now, series, sample);
+        }
         let s = &mut self.window.series[series];
         s.requests.end(sample.ended);
         s.sent += u64::from(sample.sent);
@@ -189,6 +209,9 @@ impl Recorder {
     pub fn iteration_ended(&mut self, now: Duration, scenario: usize, ended: Ended, took: Duration) {
         self.roll(now);
         self.iterating[scenario] -= 1;
+        if let Some(tap) = &mut self.tap {
+            tap.iteration(now, scenario, ended, took);
+        }
         let s = &mut self.window.scenarios[scenario];
         s.iterations.end(ended);
         if ended == Ended::Completed {
@@ -266,6 +289,9 @@ impl Recorder {
     /// A response passed a check, or did not.
     pub fn check(&mut self, now: Duration, name: &str, passed: bool) {
         self.roll(now);
+        if let Some(tap) = &mut self.tap {
+            tap.check(now, name, passed);
+        }
         match self.window.checks.get_mut(name) {
             Some(check) => check.count(passed),
             None => self.window.checks.entry(name.to_owned()).or_default().count(passed),

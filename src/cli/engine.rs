@@ -61,6 +61,19 @@ pub struct LiveArgs {
     pub no_tui: bool,
 }
 
+/// Where a run is told of while it is on.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Live outputs")]
+pub struct OutArgs {
+    /// Tell of the run while it is on: `json=FILE` or `csv=FILE` (each request, as k6 writes it; `.gz` packs it),
+    /// `prometheus=URL` (remote write), `otlp=URL` (metrics over HTTP). May be repeated.
+    #[arg(long, value_name = "KIND=WHERE")]
+    pub out: Vec<String>,
+    /// Of single requests write one in N.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub out_sample: u32,
+}
+
 /// Where results go.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
@@ -113,6 +126,9 @@ pub struct RunArgs {
     /// How connections are made.
     #[command(flatten)]
     pub connection: ConnectionArgs,
+    /// Where it is told of while it is on.
+    #[command(flatten)]
+    pub outs: OutArgs,
     /// Where results go.
     #[command(flatten)]
     pub output: OutputArgs,

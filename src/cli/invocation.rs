@@ -13,7 +13,7 @@ use super::{Cli, Command, LoadArgs};
 /// Arguments that are never written down.
 const SECRET: [&str; 1] = ["api_key"];
 /// Arguments that may have a user's name and password in them.
-const ADDRESSES: [&str; 3] = ["server", "url", "proxy"];
+const ADDRESSES: [&str; 4] = ["server", "url", "proxy", "out"];
 
 /// A command line that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +180,10 @@ fn typed(matches: &ArgMatches) -> Vec<String> {
         let values = matches.get_raw(id).into_iter().flatten().map(|value| value.to_string_lossy());
         match argument.get_long() {
             Some(long) if takes && ADDRESSES.contains(&long) => {
-                out.extend(values.map(|value| format!("--{long}={}", without_user(&value))));
+                // A file among them may have an @ in its name.
+                let address = |value: &str| long != "out" || value.contains("://");
+                let masked = |value: &str| if address(value) { without_user(value) } else { value.to_owned() };
+                out.extend(values.map(|value| format!("--{long}={}", masked(&value))));
             }
             Some(long) if takes => out.extend(values.map(|value| format!("--{long}={value}"))),
             Some(long) => out.push(format!("--{long}")),
@@ -248,6 +251,9 @@ mod tests {
             invocation(&["load", "--proxy", "me:s3c/ret@proxy:3128"])[1],
             "--proxy=me:s3c/ret@proxy:3128".replace("me:s3c/ret@", "")
         );
+        let outs =
+            invocation(&["load", "--out", "otlp=http://me:s3cret@collector:4318", "--out", "json=/tmp/a@b.json"]);
+        assert_eq!(outs[1..], ["--out=otlp=http://collector:4318", "--out=json=/tmp/a@b.json"]);
         assert_eq!(without_user("http://127.0.0.1:8080/a@b"), "http://127.0.0.1:8080/a@b");
     }
 

@@ -29,6 +29,9 @@ use crate::units;
 pub(super) async fn run(args: &CapacityArgs) -> Result<Exit, Failure> {
     let view = View::new(args.validate.is_none() || args.run.output.quiet);
     output::check(&args.run.output)?;
+    if !args.run.outs.out.is_empty() {
+        return Err(Failure::usage("--out: a capacity plan has no live outputs; give it to ramp, load or run"));
+    }
     let documented = output::baselines(&[])?;
     let question = question(args)?;
     let (directory, ramp, search) = ramp(args)?;

@@ -11,6 +11,7 @@ use url::Url;
 use super::connection::Connections;
 use super::failure::Failure;
 use super::live::{Live, Noticed};
+use super::outs::Outs;
 use super::rails::Health;
 use super::rehearsal::{Happened, Script};
 use super::resume::{Before, Shift};
@@ -27,6 +28,7 @@ use crate::http::dial::NetDial;
 use crate::http::{ClientConfig, DialFault};
 use crate::plan::{Http1Engine, Plan};
 use crate::rails::{Action, Watch};
+use crate::recorder::Sampling;
 use crate::rundir::{PlanFile, RunDir};
 use crate::summary::{self, Builder, Controlled, Origin, RunState, Summary};
 use crate::window::{Part, Second};
@@ -105,7 +107,9 @@ pub(super) async fn drive(
     let file = PlanFile { plan: whole.clone(), environment: environment.clone(), invocation };
     let written = log.directory.write_plan(&file);
     log.note(written, view);
-    let mut run = start(&plan, programs, tls, &connections)?;
+    let mut outs = std::mem::replace(&mut signals.outs, Outs::none());
+    let mut run = start(&plan, programs, (tls, &connections), outs.sampling())?;
+    outs.begin(&plan, run.started());
     let mut rehearsal = rehearsal.begin(plan.warm_up);
     let started = run.started();
     let mut course = Course {
@@ -120,7 +124,7 @@ pub(super) async fn drive(
         state: RunState::Finished,
         search,
         live: std::mem::replace(&mut signals.live, Live::closed()),
-        plan,
+        plan: plan.clone(),
     };
     if let Some(before) = before {
         course.go_on(before, log, view)?;
@@ -130,17 +134,12 @@ pub(super) async fn drive(
         tokio::select! {
             delivery = run.next() => match delivery {
                 None => break,
-                Some(Delivery::Event(event)) => {
-                    view.event(&event);
-                    course.live.event(&event);
-                    log.event(&event, view);
-                    if event["event"] == "publish"
-                        && let Some(action) = course.watch.published()
-                    {
-                        course.act(action, &run, log, view);
-                    }
+                Some(Delivery::Event(event)) => course.event(&event, &run, log, view),
+                Some(Delivery::Second(second)) => {
+                    outs.second(&plan, &second);
+                    course.second(*second, &run, log, view);
                 }
-                Some(Delivery::Second(second)) => course.second(*second, &run, log, view),
+                Some(Delivery::Points(points)) => outs.points(points),
             },
             noticed = course.live.next() => match noticed {
                 Noticed::Asked(asked) => course.asked(asked, &run, log, view),
@@ -156,6 +155,11 @@ pub(super) async fn drive(
     for event in rehearsal.finish().await {
         course.happened(Happened::Done(event), log, view);
     }
+    for (told, warning) in outs.flush().await {
+        log.event(&told, view);
+        warning.iter().for_each(|warning| view.warn(warning));
+    }
+    signals.outs = outs;
     signals.live = std::mem::replace(&mut course.live, Live::closed());
     run.join().context("the run broke off").map_err(Failure::from)?;
     Ok(course.finish(view))
@@ -178,8 +182,8 @@ async fn sick(health: &mut Option<&mut Health>) -> String {
 pub(super) fn start(
     plan: &Arc<Plan>,
     programs: Arc<dyn Programs>,
-    tls: Option<Arc<rustls::ClientConfig>>,
-    connections: &Connections,
+    (tls, connections): (Option<Arc<rustls::ClientConfig>>, &Connections),
+    sampling: Option<Sampling>,
 ) -> Result<Run, Failure> {
     let (host, port, config) = address(&plan.target.url, connections)?;
     let config = ClientConfig { http1: plan.http.http1_engine, ..config };
@@ -194,7 +198,7 @@ pub(super) fn start(
             NetDial::with_options(to, tls.clone(), &options, credentials.as_ref(), seed.replace(seed.get() + 1))?;
         Ok(if stamps { dial.with_kernel_timestamps() } else { dial })
     };
-    let parts = Parts { dial, client: Arc::new(client), programs };
+    let parts = Parts { dial, client: Arc::new(client), programs, sampling };
     Run::start(plan.clone(), &parts).context("the run cannot start").map_err(Failure::from)
 }
 
@@ -313,6 +317,18 @@ impl Course {
         log.event(&line, view);
         view.say(&format!("going on after {} s and a gap of {:.0} s", gap.second, gap.window.seconds()));
         Ok(())
+    }
+
+    /// A VU has something to tell.
+    fn event(&mut self, event: &serde_json::Value, run: &Run, log: &mut Log, view: &mut View) {
+        view.event(event);
+        self.live.event(event);
+        log.event(event, view);
+        if event["event"] == "publish"
+            && let Some(action) = self.watch.published()
+        {
+            self.act(action, run, log, view);
+        }
     }
 
     /// A safety rail holds the run back, or ends it.

@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use super::drive::Log;
 use super::failure::Failure;
 use super::live::Live;
+use super::outs::Outs;
 use super::rails::Rails;
 use super::rehearsal::Script;
 use super::resume::Before;
@@ -71,9 +72,10 @@ async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failur
         return dry::run(&args.run, &Shape::constant(vus, duration, warm_up, &args.run.engine));
     }
     let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
+    let outs = Outs::open(&args.run.outs)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    signals.live = live;
+    (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let vus = vus(args, Some(&aim))?;
     check_files(vus)?;

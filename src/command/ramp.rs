@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::live::Live;
 use super::load::{conclude, warm_up, whole_seconds};
 use super::output;
+use super::outs::Outs;
 use super::pages;
 use super::rails::Rails;
 use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
@@ -48,9 +49,10 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
         return dry::run(&args.run, &expected);
     }
     let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
+    let outs = Outs::open(&args.run.outs)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    signals.live = live;
+    (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     signals.rails = Rails::of(&aim, &args.run.rails)?;
     signals.rails.check(expected.executors(&args.run), expected.duration)?;
@@ -178,7 +180,9 @@ fn deliver(
             text.push_str(&report::text::load(summary, baselines, &place.directory));
         }
         None => {
-            if let Some(vus) = search.result.vus {
+            // No answer, no command: these VUs would be the generator's limit, or chance.
+            let answered = !matches!(search.result.outcome, Outcome::GeneratorLimited | Outcome::Aborted { .. });
+            if let Some(vus) = search.result.vus.filter(|_| answered) {
                 text.push_str(&format!("next: connect-bench load --vus {vus} --duration 30m{}\n", same_target(args)));
             }
         }

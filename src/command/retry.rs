@@ -14,7 +14,7 @@ use crate::plan::{Executor, Plan};
 use crate::rundir::{self, PlanFile};
 
 /// Flags of the run that are the gate's business when it is made again.
-const OURS: [&str; 5] = ["--json", "--quiet", "--output", "--runs-dir", "--from"];
+const OURS: [&str; 8] = ["--json", "--quiet", "--output", "--html", "--out", "--out-sample", "--runs-dir", "--from"];
 
 /// The command line that makes a run again into `runs_dir`.
 fn again(file: &PlanFile, runs_dir: &Path) -> anyhow::Result<Vec<String>> {

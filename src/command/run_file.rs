@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::live::Live;
 use super::load::{conclude, deliver, thresholds};
 use super::output;
+use super::outs::Outs;
 use super::rails::Rails;
 use super::relative;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
@@ -46,9 +47,10 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
         return dry::run(&args.run, &shape(&load_test));
     }
     let live = Live::open(&args.run.live, args.run.output.quiet, &view)?;
+    let outs = Outs::open(&args.run.outs)?;
     let (mut aim, mut signals) =
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
-    signals.live = live;
+    (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {

@@ -3,6 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::live::Live;
+use super::outs::Outs;
 use super::rails::Rails;
 
 /// Signals that mean: stop.
@@ -14,6 +15,8 @@ pub(super) struct Signals {
     pub(super) live: Live,
     /// What a run must not do.
     pub(super) rails: Rails,
+    /// Who is told of a run while it is on.
+    pub(super) outs: Outs,
 }
 
 impl Signals {
@@ -21,7 +24,7 @@ impl Signals {
     pub(super) fn listen() -> std::io::Result<Signals> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [a, b, c] = kinds.map(signal);
-        Ok(Signals { streams: [a?, b?, c?], count: 0, live: Live::closed(), rails: Rails::none() })
+        Ok(Signals { streams: [a?, b?, c?], count: 0, live: Live::closed(), rails: Rails::none(), outs: Outs::none() })
     }
 
     /// Waits for the next signal and returns how many there were, this one included. Can be dropped and called again.

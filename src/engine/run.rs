@@ -15,6 +15,7 @@ use super::pause::Pauses;
 use super::worker::{self, Order, Programs, Report, Task, Timing};
 use crate::http::{ClientConfig, Dial, DialFault};
 use crate::plan::Plan;
+use crate::recorder::{Points, Sampling};
 use crate::window::{Alignment, HostSample, Part, Second, Window};
 
 /// Time between the order to start and the start: all workers are up by then.
@@ -41,6 +42,8 @@ pub enum Delivery {
     Second(Box<Second>),
     /// Something happened.
     Event(serde_json::Value),
+    /// Single requests of one worker, where outputs asked for them.
+    Points(Points),
 }
 
 /// A run that is under way.
@@ -65,6 +68,8 @@ pub struct Parts<F> {
     pub client: Arc<dyn Fn() -> ClientConfig + Send + Sync>,
     /// Makes the programs of the VUs.
     pub programs: Arc<dyn Programs>,
+    /// Whether single requests are kept, and which.
+    pub sampling: Option<Sampling>,
 }
 
 impl Run {
@@ -86,12 +91,13 @@ impl Run {
             orders.push(order);
             let dial = (parts.dial)().map_err(RunFault::Dial)?;
             let (plan, programs, client) = (plan.clone(), parts.programs.clone(), parts.client.clone());
-            let (reports, taken) = (reports_in.clone(), taken.clone());
+            let (reports, taken, sampling) = (reports_in.clone(), taken.clone(), parts.sampling);
             let body = move || {
                 let client = client();
                 let orders = order_out;
                 let timing = Timing::Precise;
-                let task = Task { plan, index, dial, client, programs, start, orders, reports, taken, timing };
+                let task =
+                    Task { plan, index, dial, client, programs, start, orders, reports, taken, timing, sampling };
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => runtime.block_on(worker::run(task)),
                     Err(e) => tracing::error!("worker {index}: no runtime: {e}"),
@@ -132,7 +138,8 @@ impl Run {
             orders.push(order);
             let (plan, programs, reports) = (plan.clone(), programs.clone(), reports_in.clone());
             let (client, orders, taken, timing) = (client(), order_out, taken.clone(), Timing::Virtual);
-            let task = Task { plan, index, dial, client, programs, start, orders, reports, taken, timing };
+            let sampling = None;
+            let task = Task { plan, index, dial, client, programs, start, orders, reports, taken, timing, sampling };
             tokio::task::spawn_local(worker::run(task));
         }
         Run::assemble(plan, orders, reports, Vec::new(), start)
@@ -174,6 +181,7 @@ impl Run {
             };
             match report {
                 Report::Event(event) => return Some(Delivery::Event(event)),
+                Report::Points(points) => return Some(Delivery::Points(points)),
                 Report::Window { second: at, window } => {
                     let Some(alignment) = &mut self.alignment else { continue };
                     let complete = alignment.push(at, *window);

@@ -18,7 +18,7 @@ use super::vu::Shared;
 use crate::connection_options::Reuse;
 use crate::http::{ClientConfig, Dial, guard::SWEEP};
 use crate::plan::Plan;
-use crate::recorder::Recorder;
+use crate::recorder::{Points, Recorder, Sampling};
 use crate::window::Window;
 
 /// What a worker is told while it runs.
@@ -56,6 +56,8 @@ pub enum Report {
     },
     /// Something happened, for `events.ndjson`.
     Event(serde_json::Value),
+    /// Single requests, where outputs asked for them.
+    Points(Points),
 }
 
 /// Makes the program of a VU. Called on the worker's thread.
@@ -86,12 +88,18 @@ pub struct Task<D: Dial> {
     pub taken: Arc<[AtomicU64]>,
     /// Which timers it may use.
     pub timing: Timing,
+    /// Whether single requests are kept, and which.
+    pub sampling: Option<Sampling>,
 }
 
 /// Runs a worker to its end. To be called in a runtime that can spawn local tasks.
 pub async fn run<D: Dial>(task: Task<D>) {
-    let Task { plan, index, dial, client, programs, start, mut orders, reports, taken, timing } = task;
-    let recorder = RefCell::new(Recorder::new(plan.series().len(), plan.scenarios.len()));
+    let Task { plan, index, dial, client, programs, start, mut orders, reports, taken, timing, sampling } = task;
+    let recorder = Recorder::new(plan.series().len(), plan.scenarios.len());
+    let recorder = RefCell::new(match sampling {
+        Some(sampling) => recorder.tapped(sampling),
+        None => recorder,
+    });
     let shared = Rc::new(Shared {
         dial: Rc::new(dial),
         client: Rc::new(client),
@@ -165,7 +173,13 @@ impl<D: Dial> Crew<D> {
     /// Hands out the windows that are over.
     fn report(&self, reports: &UnboundedSender<Report>) {
         let shared = &self.place.shared;
-        send(reports, shared.recorder.borrow_mut().take_closed(), &mut shared.events.borrow_mut());
+        let mut recorder = shared.recorder.borrow_mut();
+        let closed = recorder.take_closed();
+        // Together with the second's window: a reader that is behind is behind by whole seconds.
+        let points = if closed.is_empty() { None } else { recorder.take_points() };
+        drop(recorder);
+        send(reports, closed, &mut shared.events.borrow_mut());
+        give(reports, points);
     }
 
     fn finish(self, reports: &UnboundedSender<Report>, thread: &mut ThreadClock) {
@@ -175,7 +189,15 @@ impl<D: Dial> Crew<D> {
         if let Some((cpu, wall, queued)) = thread.lap(Instant::now()) {
             recorder.cpu(cpu, wall, queued);
         }
+        let points = recorder.take_points();
         send(reports, recorder.finish(now), &mut shared.events.borrow_mut());
+        give(reports, points);
+    }
+}
+
+fn give(reports: &UnboundedSender<Report>, points: Option<Points>) {
+    if let Some(points) = points {
+        let _ = reports.send(Report::Points(points));
     }
 }
 

@@ -175,10 +175,10 @@ pub struct Requests {
 /// Requests per second.
 #[derive(Debug, Serialize)]
 pub struct Rates {
-    /// Of all scenarios.
-    pub all: f64,
-    /// Fetches alone.
-    pub fetch: f64,
+    /// Of all scenarios; `null` where no request ended in the measured part.
+    pub all: Option<f64>,
+    /// Fetches alone; `null` likewise.
+    pub fetch: Option<f64>,
 }
 
 /// 95 % intervals.
@@ -279,6 +279,8 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
     let [p50, p90, p95, p99] = figures.fetch_quantile_intervals;
     let invalid = figures.invalid(summary);
     let steady_state = SteadyState::of(summary);
+    let ended = figures.requests.ended() > 0;
+    let rate = |per_s: f64| ended.then_some(per_s);
     LoadDocument {
         schema: SCHEMA,
         kind: "load",
@@ -286,7 +288,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         state: summary.state.clone(),
         target: TargetDocument::of(&summary.plan.target),
         requests: requests(summary),
-        requests_per_second: Rates { all: figures.all_per_s, fetch: figures.fetch_per_s },
+        requests_per_second: Rates { all: rate(figures.all_per_s), fetch: rate(figures.fetch_per_s) },
         fetch_latency_ms: LatencyDocument::of(&figures.fetch.duration),
         fetch_latency_corrected_ms: LatencyDocument::some(&figures.fetch.duration_corrected),
         intervals_95: Intervals {

@@ -33,6 +33,10 @@ fn hdrhistogram_junit_and_openmetrics_are_read_by_libraries_of_others() {
     let read: Value = serde_json::from_slice(&output.stdout).unwrap();
     // 35 seconds of 240 fetches, two of which have failures, too.
     assert_eq!((read["count"].as_u64(), read["lines"].as_u64()), (Some(35 * 240), Some(37)));
+    // And a log of each metric that has durations.
+    for (metric, count) in [("http_req_waiting", 35 * 240), ("http_req_receiving", 35 * 240), ("publish_total", 3)] {
+        assert_eq!(read["counts"][metric], count, "{metric} in {}", read["counts"]);
+    }
     let p50 = document["fetch_latency_ms"]["p50"].as_f64().unwrap();
     assert!((read["p50_us"].as_f64().unwrap() / 1000.0 / p50 - 1.0).abs() < 0.02, "{read} {p50}");
     assert_eq!((read["suite"]["tests"].as_u64(), read["suite"]["failures"].as_u64()), (Some(4), Some(3)));
@@ -48,6 +52,23 @@ fn hdrhistogram_junit_and_openmetrics_are_read_by_libraries_of_others() {
     assert_eq!(read["rate"].as_f64(), document["requests_per_second"]["all"].as_f64());
     let p95 = document["fetch_latency_ms"]["p95"].as_f64().unwrap();
     assert!((read["p95_s"].as_f64().unwrap() * 1000.0 - p95).abs() < 1e-6);
+}
+
+/// Both files that are JUnit's, with everything that they can have in them.
+#[test]
+fn junit_is_valid_by_a_published_schema() {
+    let place = tempfile::tempdir().unwrap();
+    let (run, _) =
+        exported(place.path(), &Shape { foreign: "a<&>\"'\u{1b}".to_owned(), ..Shape::load(20) }, &["junit"]);
+    let gate = ["gate", run.to_str().unwrap(), "--baseline", "aws-single-server", "--junit", "gate.xml"];
+    bench(place.path(), &gate);
+    let files = [run.join("junit.xml"), place.path().join("gate.xml")];
+    assert!(std::fs::read_to_string(&files[1]).unwrap().contains("<skipped"), "nothing of every kind");
+    let (Some(python), Some(schema)) = (tools::interpreter(), tools::junit_schema()) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/report/schema.py");
+    let told = Command::new(python).arg(script).arg(schema).args(files).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "");
 }
 
 #[test]

@@ -16,11 +16,14 @@ log, xml, text = sys.argv[1:]
 whole = HdrHistogram(1, 3_600_000_000, 3)
 reader = HistogramLogReader(log, whole)
 lines = 0
+counts = {}
 while True:
     histogram = reader.get_next_interval_histogram()
     if histogram is None:
         break
-    lines += 1
+    tag = histogram.get_tag()
+    counts[tag] = counts.get(tag, 0) + histogram.get_total_count()
+    lines += tag in ("fetch", "failed")
     if histogram.get_tag() == "fetch":
         whole.add(histogram)
 
@@ -34,7 +37,7 @@ with open(text, encoding="utf-8") as file:
 requests = {s.labels["end"]: s.value for s in families["connect_bench_requests"].samples}
 quantiles = {s.labels.get("quantile"): s.value for s in families["connect_bench_fetch_duration_seconds"].samples}
 
-json.dump({"lines": lines, "count": whole.get_total_count(), "p50_us": whole.get_value_at_percentile(50),
+json.dump({"lines": lines, "counts": counts, "count": whole.get_total_count(), "p50_us": whole.get_value_at_percentile(50),
            "p99_us": whole.get_value_at_percentile(99), "start": reader.range_start_time_sec if hasattr(reader, "range_start_time_sec") else 0,
            "suite": {"tests": suites.tests, "failures": suites.failures}, "cases": cases,
            "requests": requests, "p95_s": quantiles["0.95"],

@@ -135,7 +135,7 @@ async fn load(address: SocketAddr) -> Result<Measured, Failure> {
     let shape = Shape::constant(VUS, MEASURED, WARM_UP, engine);
     let plan = Arc::new(plan(&session, &place, &shape, engine));
     let programs = Kitchen::new(&plan, &session.ingredients).map_err(Failure::invalid)?;
-    let mut run = start(&plan, programs, None, &session.connections)?;
+    let mut run = start(&plan, programs, (None, &session.connections), None)?;
     let mut measured = Measured { requests: 0, seconds: 0.0, cpu_s: 0.0 };
     while let Some(delivery) = run.next().await {
         if let Delivery::Second(second) = delivery

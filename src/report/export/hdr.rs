@@ -9,15 +9,19 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
 
 use crate::histogram::Latency;
+use crate::metric::{Kind, METRICS, Metric, Narrow};
 use crate::plan::Plan;
 use crate::window::Second;
 
-/// An interval log: a line for each second with completed fetches, and one for its failed ones.
+/// An interval log: a line for each second and tag. `fetch` are completed fetches, `failed` those that failed; the other tags
+/// are metrics by their names, over all scenarios.
 #[derive(Debug)]
 pub struct IntervalLog {
     started: Timestamp,
     fetching: Vec<usize>,
-    rows: Vec<(u64, Latency, Latency)>,
+    series: Vec<usize>,
+    scenarios: Vec<usize>,
+    rows: Vec<(u64, Vec<(&'static str, Latency)>)>,
 }
 
 impl IntervalLog {
@@ -26,7 +30,8 @@ impl IntervalLog {
     pub fn new(plan: &Plan, started: Timestamp) -> IntervalLog {
         let series = plan.series();
         let fetching = (0..series.len()).filter(|&at| plan.fetches_in(at, &series[at])).collect();
-        IntervalLog { started, fetching, rows: Vec::new() }
+        let (series, scenarios) = ((0..series.len()).collect(), (0..plan.scenarios.len()).collect());
+        IntervalLog { started, fetching, series, scenarios, rows: Vec::new() }
     }
 
     /// Takes one second.
@@ -36,7 +41,12 @@ impl IntervalLog {
             done.merge(&series.duration);
             failed.merge(&series.failed_duration);
         }
-        self.rows.push((second.second, done, failed));
+        let trends = METRICS.iter().filter(|metric| metric.kind == Kind::Trend && metric.name != "http_req_duration");
+        let read = |metric: &'static Metric| {
+            (metric.name, metric.read(&second.window, &self.series, &self.scenarios, &Narrow::All).latency)
+        };
+        let named = [("fetch", done), ("failed", failed)].into_iter().chain(trends.map(read));
+        self.rows.push((second.second, named.filter(|(_, latency)| !latency.is_empty()).collect()));
     }
 
     /// The file; `None` where a histogram cannot be encoded, which does not happen to ours.
@@ -47,13 +57,13 @@ impl IntervalLog {
             + Duration::try_from(self.started.duration_since(Timestamp::UNIX_EPOCH)).ok()?;
         {
             let mut builder = IntervalLogWriterBuilder::new();
-            builder.add_comment("connect-bench: latency of fetches by the second, in microseconds");
+            builder.add_comment("connect-bench: durations by the second, in microseconds, tagged by what they are of");
             builder.with_start_time(start).with_base_time(start).with_max_value_divisor(1000.0);
             let mut log = builder.begin_log_with(&mut buffer, &mut serializer).ok()?;
             let one = Duration::from_secs(1);
-            for (second, done, failed) in &self.rows {
+            for (second, named) in &self.rows {
                 let at = Duration::from_secs(*second);
-                for (name, latency) in [("fetch", done), ("failed", failed)] {
+                for (name, latency) in named {
                     if let Some(histogram) = latency.histogram() {
                         log.write_histogram(&histogram, at, one, Tag::new(name)).ok()?;
                     }

@@ -27,7 +27,12 @@ fn load_tiles(run: &Run<'_>) -> Vec<Tile> {
     let [p50, _, p95, p99] = f.fetch_quantile_intervals;
     let tile = Tile::of;
     vec![
-        tile("requests per second", Some(f.all_per_s), half(f.all_per_s_interval), "requests_per_second.all"),
+        tile(
+            "requests per second",
+            Some(f.all_per_s).filter(|_| f.requests.ended() > 0),
+            half(f.all_per_s_interval),
+            "requests_per_second.all",
+        ),
         Tile {
             value: vus(f.vus),
             ..tile("fetching VUs", Some(f.vus), "mean over the measured time".to_owned(), "vus")

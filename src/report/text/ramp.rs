@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::number::{MISSING, change, duration, maybe, percent, significant};
-use super::{insights, table, what, wrap};
+use super::{WIDTH, insights, table, what, wrap};
 use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Outcome, SearchResult, Step};
 use crate::insight;
@@ -19,7 +19,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path) -> String {
     out.push_str(&verdict(summary, &search.result));
     if !search.steps.is_empty() {
         out.push('\n');
-        out.push_str(&table(&steps(&search.steps), 2, &[10]));
+        out.push_str(&table(&fitting(steps(&search.steps)), 2, &[10]));
     }
     for note in &search.result.notes {
         out.push_str(&wrap(note, "  ", 2));
@@ -124,6 +124,20 @@ fn plateau(result: &SearchResult) -> Option<String> {
     Some(format!("Found in {took}: plateau {} requests per second{interval}{knee}.", significant(rate)))
 }
 
+/// Rows whose last column, in words, is cut where a line would be wider than a terminal: the notes below have all of it.
+fn fitting(mut rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let last = rows.first().map_or(0, |head| head.len() - 1);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let taken: usize = 2 + (0..last).map(|column| width(column) + 2).sum::<usize>();
+    let room = WIDTH.saturating_sub(taken).max(10);
+    for row in &mut rows {
+        if row[last].chars().count() > room {
+            row[last] = row[last].chars().take(room - 1).collect::<String>().trim_end().to_owned() + "…";
+        }
+    }
+    rows
+}
+
 fn steps(steps: &[Step]) -> Vec<Vec<String>> {
     let head = ["VUs", "rps", "± 95 %", "change", "mean ms", "p50", "p95", "p99", "errors", "s", "decision"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
@@ -143,4 +157,18 @@ fn steps(steps: &[Step]) -> Vec<Vec<String>> {
         ]);
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_does_not_make_the_table_wider_than_a_terminal() {
+        let row = |decision: &str| [vec!["1".to_owned(); 10], vec![decision.to_owned()]].concat();
+        let long = "the generator was the limit (responses that had arrived waited for us: 8 ms, and more): not usable";
+        let text = table(&fitting(vec![row("decision"), row("growing"), row(long)]), 2, &[10]);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        assert!(text.contains("growing\n") && text.ends_with("…\n"), "{text}");
+    }
 }
