@@ -15,8 +15,8 @@ use crate::sandbox::{BalancerKind, CurveSpec, DatabaseUrl, ExtraUser, Profile, R
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  connect-bench sandbox --profile azure-load-balanced\n  \
-                  connect-bench sandbox up azure-load-balanced      PostgreSQL, two nodes, HAProxy\n  \
-                  connect-bench sandbox tell 'node kill 2'          while that is up"
+                  connect-bench sandbox up azure-load-balanced      # PostgreSQL, two nodes, HAProxy\n  \
+                  connect-bench sandbox tell 'node kill 2' --cluster SOCKET    # while that is up"
 )]
 pub struct SandboxCommands {
     /// What to start, instead of one server.

@@ -105,8 +105,7 @@ pub(super) async fn drive(
     }
     let about = environment.clone();
     let file = PlanFile { plan: whole.clone(), environment: environment.clone(), invocation };
-    let written = log.directory.write_plan(&file);
-    log.note(written, view);
+    log.note(log.directory.write_plan(&file), view);
     let mut outs = std::mem::replace(&mut signals.outs, Outs::none());
     let mut run = start(&plan, programs, (tls, &connections), outs.sampling())?;
     outs.begin(&plan, run.started());
