@@ -202,7 +202,7 @@ async fn job_control(terminal: Arc<Terminal<Stdin>>) {
             _ = go_on.recv() => terminal.take(),
             _ = quit.recv() => {
                 terminal.give_back();
-                // What SIGQUIT does by itself: at once, with a core.
+                // What SIGQUIT does by itself: at once; without a core, which would have the key in it.
                 std::process::abort();
             }
         }
