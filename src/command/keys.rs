@@ -263,7 +263,7 @@ async fn job_control(terminal: Arc<Terminal<Stdin>>) {
             _ = quit.recv() => {
                 canvas::hide();
                 terminal.give_back();
-                // What SIGQUIT does by itself: at once, with a core.
+                // What SIGQUIT does by itself: at once; without a core, which would have the key in it.
                 std::process::abort();
             }
         }
