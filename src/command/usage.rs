@@ -48,7 +48,7 @@ pub(super) async fn read(args: &CapacityArgs, length: Duration, answer: &mut Ans
         Some(_) => "Usage is what the server logs of requests to content that the key may see, the runs of this tool among them: not \
                     what it serves besides, and not what an action costs where it differs from the measured fetch."
             .to_owned(),
-        None => format!("The server logged no request to content in the last {days:.1} days."),
+        None => "The server logged no request to content in the time that was asked for.".to_owned(),
     });
     Ok(())
 }
