@@ -11,8 +11,9 @@ use clap_complete::env::Shells;
 use clap_complete::{CompleteEnv, Shell};
 
 use super::{BASELINES, Cli};
+use crate::baseline;
 use crate::posit_connect::servers::{self, SavedServers};
-use crate::{baseline, rundir};
+use crate::rundir;
 
 /// The variable by which a shell's script asks.
 const VARIABLE: &str = "COMPLETE";

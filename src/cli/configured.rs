@@ -102,17 +102,20 @@ impl Reading<'_> {
     }
 
     /// What is to be added to the command line, `--flag=value` each, given what was typed. All of the file is checked,
-    /// whatever the command.
+    /// whatever the command, but for those that no file speaks to.
     ///
     /// # Errors
     /// Where it is no TOML, names a flag that there is not, or gives one what it does not take.
     pub(super) fn arguments(&self, typed: &ArgMatches) -> Result<Vec<String>, ConfigFault> {
+        let (name, matches) = typed.subcommand().unwrap_or(("", typed));
+        if DEAF.contains(&name) {
+            return Ok(Vec::new());
+        }
         let table = DeTable::parse(self.text).map_err(|error| ConfigFault::Syntax {
             path: self.path.to_owned(),
             line: self.line(error.span().map_or(0, |span| span.start)),
             message: error.message().to_owned(),
         })?;
-        let (name, matches) = typed.subcommand().unwrap_or(("", typed));
         let mut own: Vec<(String, Vec<String>)> = Vec::new();
         let mut common = Vec::new();
         for (key, value) in table.get_ref() {
@@ -134,9 +137,7 @@ impl Reading<'_> {
                 common.push((key.to_owned(), self.one(at, (key, value.get_ref()), &all)?));
             }
         }
-        let Some(command) = self.cli.find_subcommand(name).filter(|_| !DEAF.contains(&name)) else {
-            return Ok(Vec::new());
-        };
+        let Some(command) = self.cli.find_subcommand(name) else { return Ok(Vec::new()) };
         common.retain(|(key, _)| own.iter().all(|(own, _)| own != key));
         let given = Given { command, matches };
         let chosen = own.into_iter().chain(common).filter(|(key, _)| given.leaves_open(key));

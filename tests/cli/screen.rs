@@ -114,7 +114,7 @@ fn command(sandbox: &Sandbox, bench: &Bench, flags: &str) -> String {
     std::fs::write(&key, &sandbox.key).unwrap();
     let program = env!("CARGO_BIN_EXE_connect-bench");
     let (url, folder, key) = (&sandbox.url, bench.path().display(), key.display());
-    format!("cd {folder}; {program} load -s {url} --api-key-file {key} -u 12 --warmup 1s {flags}; echo ended $?")
+    format!("cd {folder}; {program} load -s {url} --api-key-file {key} -u 12 --warmup 1s {flags}; echo en''ded $?")
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn init_writes_files_that_work_and_overwrites_nothing() {
     bench.run(&["check", "scenario.toml"]).await.passes();
     // The file is read: it names the server.
     let doctor = bench.run(&["doctor", "--no-measure", "--json"]).await;
-    assert!(seen(&doctor, "configuration").contains("adds --server=http://127.0.0.1:3939"), "{}", doctor.stdout);
+    assert!(seen(&doctor, "configuration").contains("--server=http://127.0.0.1:3939"), "{}", doctor.stdout);
     let scenario = bench.path().join("scenario.toml");
     std::fs::write(&scenario, "mine").unwrap();
     bench.run(&["init"]).await.fails(104, &["scenario.toml", "--force", "nothing was written"]);

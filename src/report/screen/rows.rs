@@ -68,7 +68,9 @@ pub(super) fn head(watch: &Watch, look: Look, width: u16) -> Vec<Line<'static>> 
     let begin = format!("{} {left} ", duration(elapsed));
     let end = format!("▏{:>4} ", percent(done));
     let frozen = if look.is_frozen { "DISPLAY FROZEN" } else { "" };
-    let around = begin.chars().count() + end.chars().count() + part.chars().count() + frozen.chars().count() + 2;
+    let spaces = if frozen.is_empty() { 2 } else { 3 };
+    let words = [begin.as_str(), &end, &part, frozen];
+    let around = words.iter().map(|word| word.chars().count()).sum::<usize>() + spaces;
     let cells = usize::from(width).saturating_sub(around).min(40);
     let progress = vec![
         palette.plain(begin),
