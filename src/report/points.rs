@@ -43,7 +43,10 @@ const ITERATION: Metric = ("iteration_duration", "trend", "time");
 const CHECKS: Metric = ("checks", "rate", "default");
 const VUS: Metric = ("vus", "gauge", "default");
 const VUS_MAX: Metric = ("vus_max", "gauge", "default");
-const TIMES: [(Metric, fn(&Phases) -> Duration); 7] = [
+/// A part of a request, and how it is read.
+type Time = (Metric, fn(&Phases) -> Duration);
+
+const TIMES: [Time; 7] = [
     (("http_req_duration", "trend", "time"), Phases::duration),
     (("http_req_blocked", "trend", "time"), |p| p.blocked),
     (("http_req_connecting", "trend", "time"), |p| p.connecting),
@@ -175,8 +178,8 @@ impl Writer {
     /// Adds the VUs of a second, as k6 does once a second.
     pub fn second(&mut self, second: u64, vus: u64, out: &mut String) {
         let at = Duration::from_secs(second + 1);
-        self.line(out, VUS, at, vus as f64, &Tags::new());
-        self.line(out, VUS_MAX, at, f64::from(self.most_vus), &Tags::new());
+        self.line(out, VUS, (at, vus as f64), &Tags::new());
+        self.line(out, VUS_MAX, (at, f64::from(self.most_vus)), &Tags::new());
     }
 
     fn point(&mut self, point: &Point, out: &mut String) {
@@ -190,24 +193,24 @@ impl Writer {
                     tags.insert("error", kind.describe());
                     tags.insert("error_code", kind.k6_code().to_string());
                 }
-                self.line(out, REQS, point.at, 1.0, &tags);
+                self.line(out, REQS, (point.at, 1.0), &tags);
                 for (metric, of) in TIMES {
-                    self.line(out, metric, point.at, of(phases).as_secs_f64() * 1000.0, &tags);
+                    self.line(out, metric, (point.at, of(phases).as_secs_f64() * 1000.0), &tags);
                 }
-                self.line(out, FAILED, point.at, f64::from(u8::from(!expected)), &tags);
+                self.line(out, FAILED, (point.at, f64::from(u8::from(!expected))), &tags);
                 let scenario = tags.into_iter().filter(|(name, _)| ["group", "scenario"].contains(name)).collect();
-                self.line(out, SENT, point.at, bytes.0 as f64, &scenario);
-                self.line(out, RECEIVED, point.at, bytes.1 as f64, &scenario);
+                self.line(out, SENT, (point.at, bytes.0 as f64), &scenario);
+                self.line(out, RECEIVED, (point.at, bytes.1 as f64), &scenario);
             }
             What::Iteration { scenario, took, .. } => {
                 let tags = self.tags(&self.scenarios, *scenario);
-                self.line(out, ITERATION, point.at, took.as_secs_f64() * 1000.0, &tags);
-                self.line(out, ITERATIONS, point.at, 1.0, &tags);
+                self.line(out, ITERATION, (point.at, took.as_secs_f64() * 1000.0), &tags);
+                self.line(out, ITERATIONS, (point.at, 1.0), &tags);
             }
             What::Check { name, passed } => {
                 let name = foreign::line(name, MOST_OF_A_TAG);
                 let tags = Tags::from([("check", name), ("group", String::new())]);
-                self.line(out, CHECKS, point.at, f64::from(u8::from(*passed)), &tags);
+                self.line(out, CHECKS, (point.at, f64::from(u8::from(*passed))), &tags);
             }
         }
     }
@@ -216,7 +219,7 @@ impl Writer {
         usize::try_from(at).ok().and_then(|at| of.get(at)).cloned().unwrap_or_default()
     }
 
-    fn line(&mut self, out: &mut String, metric: Metric, at: Duration, value: f64, tags: &Tags) {
+    fn line(&mut self, out: &mut String, metric: Metric, (at, value): (Duration, f64), tags: &Tags) {
         let nanos = i128::from(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
         let time = self.start.checked_add(SignedDuration::from_nanos_i128(nanos)).unwrap_or(self.start);
         match self.form {

@@ -3,18 +3,24 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::bench;
 
 const EVIL: &str = "</script><script>alert(1)</script>\u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}<img src=x onerror=alert(2)>";
 
+/// Requests that are answered in a way that can be read: those before the run, which would not begin otherwise.
+const BEFORE: usize = 6;
+
 /// What the `n`th request is answered with.
 fn answer(n: usize) -> Vec<u8> {
+    let n = n.saturating_sub(BEFORE);
     let long = format!("{EVIL}{}", "<b>x".repeat(500_000));
     match n % 4 {
         // A node's name out of a cookie, which is on every page and in every table.
         0 => format!(
-            "HTTP/1.1 200 OK\r\nset-cookie: posit-connect=\"><script>alert(3)</script>{}; path=/\r\nserver: {EVIL}\r\n\
+            "HTTP/1.1 200 OK\r\nset-cookie: posit-connect=\"><script>alert(3)</script>{}; path=/\r\nserver: <script>\u{202e}\r\n\
              content-length: 2\r\n\r\nok",
             "n".repeat(300)
         ),
@@ -25,7 +31,7 @@ fn answer(n: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn serve(mut stream: TcpStream, mut n: usize) {
+fn serve(mut stream: TcpStream, count: &AtomicUsize) {
     let mut head = Vec::new();
     let mut piece = [0; 4096];
     while let Ok(read) = stream.read(&mut piece) {
@@ -35,10 +41,9 @@ fn serve(mut stream: TcpStream, mut n: usize) {
         head.extend_from_slice(&piece[..read]);
         while let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
             head.drain(..end + 4);
-            if stream.write_all(&answer(n)).is_err() {
+            if stream.write_all(&answer(count.fetch_add(1, Ordering::Relaxed))).is_err() {
                 return;
             }
-            n += 1;
         }
     }
 }
@@ -48,8 +53,10 @@ fn server() -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
-        for (n, stream) in listener.incoming().flatten().enumerate() {
-            std::thread::spawn(move || serve(stream, n));
+        let count: Arc<AtomicUsize> = Arc::default();
+        for stream in listener.incoming().flatten() {
+            let count = count.clone();
+            std::thread::spawn(move || serve(stream, &count));
         }
     });
     format!("http://{address}")
