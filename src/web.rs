@@ -47,7 +47,6 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Web {
     address: String,
     news: UnboundedSender<News>,
-    readers: Arc<AtomicUsize>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,6 +66,18 @@ impl Web {
         let (news, told) = unbounded_channel();
         let readers = Arc::new(AtomicUsize::new(0));
         let desk = Arc::new(Desk { token: token.clone(), watched: Mutex::default(), readers: readers.clone() });
+        let farewell = async move {
+            // Either way the run is over.
+            let _ = stopped.await;
+            // Those who look see the last state; nobody waits where nobody looks.
+            let looking = async {
+                while readers.load(Ordering::SeqCst) > 0 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            // After that they look at a page that is gone.
+            let _ = tokio::time::timeout(FAREWELL, looking).await;
+        };
         let serve = async move {
             let listener = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => listener,
@@ -77,12 +88,12 @@ impl Web {
                 // Both end only with this thread.
                 _ = axum::serve(listener, router(desk)) => {}
                 () = follow => {}
-                _ = stopped => {}
+                () = farewell => {}
             }
         };
         let thread = std::thread::Builder::new().name("web".to_owned()).spawn(move || runtime.block_on(serve))?;
         let address = format!("http://{address}/{token}/");
-        Ok(Web { address, news, readers, stop: Some(stop), thread: Some(thread) })
+        Ok(Web { address, news, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where the page is, token included.
@@ -101,11 +112,6 @@ impl Web {
 impl Drop for Web {
     fn drop(&mut self) {
         self.tell(News::Over);
-        // Those who look see the last state; nobody waits where nobody looks.
-        let until = std::time::Instant::now() + FAREWELL;
-        while self.readers.load(Ordering::SeqCst) > 0 && std::time::Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(20));
-        }
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             // It has nothing that could be lost.
