@@ -63,6 +63,7 @@ impl Tmux {
         String::from_utf8(self.run(&["capture-pane", "-p"]).stdout).unwrap()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a real terminal is looked at until something is seen")]
     fn wait(&self, what: &str, is_seen: impl Fn(&str) -> bool) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
