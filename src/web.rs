@@ -110,10 +110,6 @@ impl Web {
 }
 
 impl Drop for Web {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the end of the process: its runtime has nothing left to do meanwhile"
-    )]
     fn drop(&mut self) {
         self.tell(News::Over);
         drop(self.stop.take());

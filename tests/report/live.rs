@@ -28,7 +28,9 @@ impl Run {
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         errors.read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("live page: ").unwrap_or_else(|| panic!("{line}")).to_owned();
+        let url = line.trim().strip_prefix("live page: ");
+        assert!(url.is_some(), "{line}");
+        let url = url.unwrap_or_default().to_owned();
         // What else it says must not fill the pipe.
         std::thread::spawn(move || errors.read_to_string(&mut String::new()));
         Run { child, place, url }
