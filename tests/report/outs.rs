@@ -162,6 +162,7 @@ fn otlp_is_decoded_by_the_published_messages_and_told_again_after_a_refusal() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it is another program that is waited for, outside of any runtime")]
 fn prometheus_has_the_numbers_of_the_summary() {
     let Some(prometheus) = tools::prometheus() else { return };
     let place = tempfile::tempdir().unwrap();
