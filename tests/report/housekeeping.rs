@@ -22,10 +22,16 @@ fn runs_are_listed_shown_and_pruned() {
     // What may still be on a server is kept, whatever is asked for.
     let intent = "{\"record\":\"intent\",\"kind\":\"content\",\"name\":\"a\",\"run_id\":\"r\",\"server\":\"https://a.example/\"}\n";
     std::fs::write(root.join("20260101T000000Z-load-10/journal.ndjson"), intent).unwrap();
-    let dry = printed(place.path(), &["runs", "prune", "--keep", "1", "--dry-run"]);
+    // Every command says that something may still be there.
+    let warned = |line: &[&str]| {
+        let output = bench(place.path(), line);
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stderr).contains("connect-bench cleanup"));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let dry = warned(&["runs", "prune", "--keep", "1", "--dry-run"]);
     assert!(dry.contains("would remove 20260101T000000Z-load-11"), "{dry}");
     assert_eq!(std::fs::read_dir(&root).unwrap().count(), 3);
-    let said = printed(place.path(), &["runs", "prune", "--keep", "1"]);
+    let said = warned(&["runs", "prune", "--keep", "1"]);
     assert!(said.contains("removed 20260101T000000Z-load-11"), "{said}");
     assert!(said.contains("kept 20260101T000000Z-load-10: something of it may still be on a server"), "{said}");
     assert_eq!(std::fs::read_dir(&root).unwrap().count(), 2);
