@@ -21,7 +21,7 @@ use crate::cli::{ContentArgs, EngineArgs, FetchAuth};
 use crate::connection_options::ConnectionOptions;
 use crate::exit::Exit;
 use crate::http::tls;
-use crate::plan::{FetchPlan, Processes, PublishPlan, Target};
+use crate::plan::{FetchPlan, Processes, PublishPlan, REAL_PROCESSES, Target};
 use crate::posit_connect::bundle::{Bundle, BundleOptions};
 use crate::posit_connect::fixtures::Fixture;
 use crate::posit_connect::journal::{Journal, Kind, item_prefix};
@@ -186,12 +186,13 @@ async fn preflight(client: &Client, aim: &ConnectAim, publishes: bool) -> Result
     // Whether a language is there is found out by publishing; these only choose among its versions.
     let python = client.python_installations().await.map(|found| found.versions()).unwrap_or_default();
     let r = client.r_installations().await.map(|found| found.versions()).unwrap_or_default();
+    let real = settings.sandbox && settings.sandbox_content.as_deref() == Some("processes");
     let target = Target {
         url: client.server().url().clone(),
         sandbox: aim.sandbox.is_some() || settings.sandbox,
         connect_version: Some(settings.version).filter(|version| !version.is_empty()),
         node: settings.hostname,
-        sandbox_profile: aim.profile.clone(),
+        sandbox_profile: aim.profile.clone().or_else(|| real.then(|| format!("own{REAL_PROCESSES}"))),
         content_guid: None,
         fetch_with_key: false,
         processes: None,

@@ -21,6 +21,9 @@ pub struct ServerSettings {
     pub build: Option<String>,
     /// Whether the server says that it is our stand-in and not Posit Connect.
     pub sandbox: bool,
+    /// What the stand-in answers for content with: `simulated` or `processes`.
+    #[serde(deserialize_with = "optional_text")]
+    pub sandbox_content: Option<String>,
 }
 
 impl ServerSettings {

@@ -152,7 +152,9 @@ fn sandbox(profile: &str) -> String {
 /// The command that makes such a run again. Holds no key.
 pub(super) fn command(plan: &Plan) -> String {
     let target = &plan.target;
-    let aim = match &target.sandbox_profile {
+    // A sandbox that somebody else started is reached by its address.
+    let started = |profile: &&String| profile.strip_suffix(REAL_PROCESSES) != Some("own");
+    let aim = match target.sandbox_profile.as_ref().filter(started) {
         Some(profile) => sandbox(profile),
         None if target.content_guid.is_some() => format!("--server {}", quoted(target.url.as_str())),
         None => format!("--url {}", quoted(target.url.as_str())),

@@ -18,6 +18,7 @@ pub(super) async fn server(State(node): Ctx) -> Response {
     let expired = node.shared.config.faults.license_expired;
     reply::ok(&json!({
         "sandbox": true,
+        "sandbox_content": if node.shared.launcher.is_some() { "processes" } else { "simulated" },
         "about": SERVER,
         "version": node.shared.config.version,
         "build": if node.shared.config.version.is_empty() { "" } else { "sandbox" },
