@@ -25,6 +25,8 @@ const DELAY_SHARE: f64 = 0.05;
 const QUEUED: f64 = 0.05;
 /// Share of the machine's CPU that the hypervisor may give to others.
 const STEAL: f64 = 0.20;
+/// Lag after which the event loop was not late but stood still: the process was stopped, or the machine slept.
+const STANDSTILL_MS: f64 = 500.0;
 /// Share of the seconds that may be limited in a valid run.
 const LIMITED_SHARE: f64 = 0.05;
 
@@ -42,6 +44,11 @@ pub fn state(second: &Second) -> GeneratorState {
     let busiest = window.generator.busiest_permille as f64 / 1000.0;
     if busiest > BUSY {
         return limited(format!("a worker thread was busy: {:.0} % of its core", 100.0 * busiest));
+    }
+    let longest = window.generator.lag.max_ms().unwrap_or(0.0);
+    if longest > STANDSTILL_MS {
+        // However few responses waited for it: in that time no request was sent.
+        return limited(format!("the event loop stood still: for {:.1} s", longest / 1000.0));
     }
     let late = match delay.quantile_ms(0.99) {
         // The kernel says how long responses waited for us: the error itself, not a sign of it.
@@ -128,10 +135,13 @@ impl Health {
     pub fn add(&mut self, second: &Second) {
         self.seconds += 1;
         if let GeneratorState::Limited { reason } = state(second) {
-            self.limited_seconds += 1;
+            // The second in which a loop goes on tells of those in which it stood still, of which nothing is known.
+            let lost = second.window.generator.lag.max_ms().map_or(0, |lag_ms| (lag_ms / 1000.0) as u64);
+            let seconds = 1 + lost.saturating_sub(1);
+            self.limited_seconds = (self.limited_seconds + seconds).min(self.seconds);
             // The figure in a reason differs from second to second; what comes before it does not.
             let class = reason.split_once(": ").map_or(reason.as_str(), |(class, _)| class);
-            *self.reasons.entry(class.to_owned()).or_default() += 1;
+            *self.reasons.entry(class.to_owned()).or_default() += seconds;
         }
         let generator = &second.window.generator;
         self.lag.merge(&generator.lag);
@@ -238,6 +248,21 @@ mod tests {
         let mut spoilt = second(1, 100, 20);
         spoilt.window.series[0].errors.insert(ErrorKind::Ports, 1);
         assert!(matches!(state(&spoilt), GeneratorState::Limited { .. }));
+    }
+
+    #[test]
+    fn a_loop_that_stood_still_spoils_the_seconds_that_it_slept() {
+        let mut health = Health::default();
+        (0..100).for_each(|_| health.add(&second(1, 300, 20)));
+        let mut woken = second(0, 300, 1);
+        woken.window.generator.lag.record(Duration::from_millis(7_900));
+        // Hardly a response waited: the server was not asked.
+        woken.window.series[0].generator_delay.record_n(Duration::from_micros(10), 1_000);
+        assert!(
+            matches!(state(&woken), GeneratorState::Limited { reason } if reason.ends_with("stood still: for 7.9 s"))
+        );
+        health.add(&woken);
+        assert_eq!((health.limited_seconds, health.kept_up()), (7, false));
     }
 
     #[test]

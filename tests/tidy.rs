@@ -37,7 +37,7 @@ impl fmt::Display for Violation {
 }
 
 /// Documents and the most lines that they may have: what is longer is not read.
-const DOCUMENTS: [(&str, usize); 3] = [("README.md", 320), ("ARCHITECTURE.md", 150), ("CHANGELOG.md", 500)];
+const DOCUMENTS: [(&str, usize); 3] = [("README.md", 320), ("ARCHITECTURE.md", 160), ("CHANGELOG.md", 500)];
 /// What the project consists of. Runs and results of a user beside it are none of our business.
 const PLACES: [&str; 20] = [
     ".ci",

@@ -6,7 +6,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 0: every figure is in its range; 1: one is not, and this build's verdicts are not to be \
-                        trusted.\nNo server is touched; it takes some seconds."
+                        trusted.\nNo server is touched; it takes some seconds.\n\nExamples:\n  connect-bench selftest\n  \
+                        connect-bench selftest --systems 40 --seed 7"
 )]
 pub struct SelftestArgs {
     /// Searches on curves, and as many on networks of queues; the other checks grow with it.

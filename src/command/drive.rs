@@ -109,8 +109,7 @@ pub(super) async fn drive(
     let mut outs = std::mem::replace(&mut signals.outs, Outs::none());
     let mut run = start(&plan, programs, (tls, &connections), outs.sampling())?;
     outs.begin(&plan, run.started());
-    let mut rehearsal = rehearsal.begin(plan.warm_up);
-    let started = run.started();
+    let (mut rehearsal, started) = (rehearsal.begin(plan.warm_up), run.started());
     let mut course = Course {
         builder: Builder::new(whole, environment),
         shift: Shift::default(),

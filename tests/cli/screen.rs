@@ -160,7 +160,8 @@ async fn the_live_view_follows_keys_and_sizes_and_leaves_the_terminal_as_it_was(
     tmux.press("C-z");
     tmux.see_other_screen(false);
     tmux.is_sane();
-    tmux.line("fg");
+    // The shell went on with the rest of its line when the program was stopped.
+    tmux.line("fg; echo ended $?");
     tmux.see_other_screen(true);
     tmux.see("Generator");
     tmux.press("q");

@@ -43,7 +43,7 @@ def main():
         browser.wait("Page.loadEventFired")
         word = "document.getElementById('word').textContent"
         result = {"live": until(browser, session, "live", f"{word} === 'live' && {word}")}
-        until(browser, session, "figures", "document.querySelector('[data-exact]') && document.querySelector('figure svg')")
+        until(browser, session, "figures", "!!document.querySelector('[data-exact]') && !!document.querySelector('figure svg')")
         result["now"] = evaluate(browser, session, "document.getElementById('now').textContent")
         result["first_second"] = evaluate(browser, session, "document.querySelector('figure tbody tr th').textContent")
         result["seconds"] = evaluate(browser, session, "document.querySelectorAll('figure:first-of-type tbody tr').length")

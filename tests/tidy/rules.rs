@@ -44,6 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "architecture",
+            "baseline",
             "connection_options",
             "fault_proxy",
             "posit_connect",
