@@ -11,24 +11,36 @@
     by("mark").textContent = mark;
     by("word").textContent = word;
   };
+  // What a part of the page is about, from one state to the next.
+  const about = (part) => {
+    const head = part.querySelector("h1, h2, h3, h4, figcaption, summary");
+    return [part.tagName, part.className, part.id, head ? head.textContent : ""].join(" ");
+  };
   // Replaces what has changed, and nothing that somebody is reading: what has the focus, or is opened.
+  const update = (old, now) => {
+    const left = [...old.children];
+    const parts = [...now.children].map((is) => {
+      const at = left.findIndex((was) => about(was) === about(is));
+      const was = at < 0 ? null : left.splice(at, 1)[0];
+      const busy = was && (was.contains(document.activeElement) || was.querySelector("details[open]"));
+      if (was && was.classList.contains("figures")) update(was, is);
+      else if (!was || !(was.isEqualNode(is) || (busy && !over))) {
+        const fresh = document.adoptNode(is.cloneNode(true));
+        if (was) was.replaceWith(fresh);
+        return fresh;
+      }
+      return was;
+    });
+    left.forEach((was) => was.remove());
+    parts.forEach((part, i) => {
+      if (old.children[i] !== part) old.insertBefore(part, old.children[i] || null);
+    });
+  };
   const merge = (html) => {
     const fresh = new DOMParser().parseFromString(html, "text/html").body;
     const old = body.querySelector("article"), now = fresh.querySelector("article");
-    if (!old || !now || old.children.length !== now.children.length) {
-      body.replaceChildren(...fresh.childNodes);
-      return;
-    }
-    const pairs = (a, b) => {
-      [...a.children].forEach((was, i) => {
-        const is = b.children[i];
-        if (was.isEqualNode(is)) return;
-        const busy = was.contains(document.activeElement) || was.querySelector("details[open]");
-        if (was.classList.contains("figures") && was.children.length === is.children.length) pairs(was, is);
-        else if (!busy || over) was.replaceWith(document.adoptNode(is.cloneNode(true)));
-      });
-    };
-    pairs(old, now);
+    if (old && now) update(old, now);
+    else body.replaceChildren(...fresh.childNodes);
   };
   const events = new EventSource("events");
   const told = (name, what) =>
