@@ -54,6 +54,23 @@ fn hdrhistogram_junit_and_openmetrics_are_read_by_libraries_of_others() {
     assert!((read["p95_s"].as_f64().unwrap() * 1000.0 - p95).abs() < 1e-6);
 }
 
+/// Both files that are JUnit's.
+#[test]
+fn junit_is_valid_by_a_published_schema() {
+    let place = tempfile::tempdir().unwrap();
+    let (run, _) =
+        exported(place.path(), &Shape { foreign: "a<&>\"'\u{1b}".to_owned(), ..Shape::load(20) }, &["junit"]);
+    let gate = ["gate", run.to_str().unwrap(), "--baseline", "aws-single-server", "--junit", "gate.xml"];
+    bench(place.path(), &gate);
+    let files = [run.join("junit.xml"), place.path().join("gate.xml")];
+    assert!(std::fs::read_to_string(&files[1]).unwrap().contains("<testcase"), "nothing to look at");
+    let (Some(python), Some(schema)) = (tools::interpreter(), tools::junit_schema()) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/report/schema.py");
+    let told = Command::new(python).arg(script).arg(schema).args(files).output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "");
+}
+
 #[test]
 fn k6_s_shapes_have_the_figures_and_a_reporter_of_k6_s_takes_them() {
     let place = tempfile::tempdir().unwrap();

