@@ -97,7 +97,8 @@ fn a_node_that_is_killed_disrupts_its_own_sessions_and_not_the_service() {
     assert_eq!((&kill["others_failed"], &kill["others_left"]), (&json!(0), &json!(0)), "{kill}");
     assert!(kill["first_success_s"].as_f64().is_some(), "moved VUs recover: {kill}");
     // Which of the two depends on whether a request came before the balancer knew.
-    let kinds = ["status 502", "connection closed before the response was complete"];
+    // 404 is what the publish loop hears of its task from the node that did not make it.
+    let kinds = ["status 502", "status 404", "connection closed before the response was complete"];
     assert!(kill["lost_by_kind"].as_object().unwrap().keys().all(|kind| kinds.contains(&kind.as_str())), "{kill}");
     // Whether it became steady enough in these few seconds is up to the machine.
     let claim = kill["claim"].as_str().unwrap();
