@@ -122,6 +122,12 @@ pub fn typed_key(arguments: &[OsString]) -> Option<(usize, usize)> {
         let mut of_letter = all.filter(|argument| argument.get_short() == Some(letter));
         of_letter.any(|argument| argument.get_action().takes_values())
     };
+    let named = arguments.windows(2).filter(|pair| pair[0] != "--config").filter_map(|pair| pair[1].to_str());
+    let command = named.filter_map(|name| cli.find_subcommand(name)).next();
+    if command.is_some_and(|command| command.get_name() == "sandbox") {
+        // It gives this key to others: it prints it.
+        return None;
+    }
     for (at, argument) in arguments.iter().enumerate().skip(1) {
         let Some(text) = argument.to_str() else { continue };
         if text == "--" {
@@ -263,7 +269,7 @@ mod tests {
             let arguments: Vec<OsString> = ["connect-bench"].iter().chain(line).map(OsString::from).collect();
             typed_key(&arguments).map(|(at, byte)| arguments[at].to_str().unwrap()[byte..].to_owned())
         };
-        let lines: [&[&str]; 7] = [
+        let lines: [&[&str]; 8] = [
             &["load", "-k", "s3cret"],
             &["load", "-ks3cret"],
             &["load", "-k=s3cret"],
@@ -271,13 +277,22 @@ mod tests {
             &["load", "-qvk", "s3cret"],
             &["load", "--api-key", "s3cret", "-u", "4"],
             &["cleanup", "--api-key=s3cret"],
+            &["--config", "sandbox", "load", "-k", "s3cret"],
         ];
         for line in lines {
             assert_eq!(found(line).as_deref(), Some("s3cret"), "{line:?}");
             let arguments: Vec<OsString> = ["connect-bench"].iter().chain(line).map(OsString::from).collect();
             assert!(read(&arguments, |_| None).is_ok(), "{line:?}");
         }
-        for line in [&["load", "-u", "4"][..], &["load", "-nk"], &["load", "-k"], &["run", "--", "-k", "x"]] {
+        let others: [&[&str]; 6] = [
+            &["load", "-u", "4"],
+            &["load", "-nk"],
+            &["load", "-k"],
+            &["run", "--", "-k", "x"],
+            &["sandbox", "--api-key", "x"],
+            &["-v", "sandbox", "node", "--api-key=x"],
+        ];
+        for line in others {
             assert_eq!(found(line), None, "{line:?}");
         }
     }

@@ -93,3 +93,10 @@ async fn without_cookies_a_vu_is_sent_to_every_node() {
     reset.passes();
     assert_eq!(reset.json()["nodes"].as_array().unwrap().len(), 2, "{reset:#?}");
 }
+
+#[tokio::test]
+async fn a_sandbox_takes_the_key_that_was_typed() {
+    let sandbox = Sandbox::quick(&["--api-key", "typed-key-0123456789"]).await;
+    assert_eq!(sandbox.key, "typed-key-0123456789");
+    assert!(sandbox.items().await.is_empty());
+}
