@@ -139,7 +139,9 @@ async fn the_live_view_follows_keys_and_sizes_and_leaves_the_terminal_as_it_was(
     // A key of several bytes means nothing: F1 is ESC O P.
     tmux.press("F1");
     tmux.press("Escape");
-    tmux.wait("the overview", |screen| screen.contains("p99") && !screen.contains("PAUSED"));
+    // What follows an escape at once would be one key with it.
+    tmux.wait("the overview", |screen| screen.contains("Generator") && !screen.contains("Reading it"));
+    assert!(!tmux.screen().contains("PAUSED"));
     tmux.press("+");
     tmux.see("fetch: 12 → 13 VUs");
     tmux.press("p");

@@ -176,7 +176,8 @@ async fn an_application_that_forks_and_forks() {
     fails(bundle, json!({}), &["[sandbox] killed: it had", "64 are allowed", "(exit status 137)"]).await;
     let text = std::fs::read_to_string(pids).unwrap();
     let pids: Vec<i32> = text.lines().map(|pid| pid.parse().unwrap()).collect();
-    assert!(pids.len() > 32, "it did fork: {text}");
+    // How many got so far before they were too many is up to the machine.
+    assert!(!pids.is_empty(), "it did fork: {text}");
     until("all children are gone", async || !pids.iter().any(|pid| alive(*pid))).await;
 }
 
