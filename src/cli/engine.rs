@@ -94,7 +94,7 @@ pub struct OutputArgs {
     /// Where run directories are made.
     #[arg(long, value_name = "DIR", default_value = "runs", env = "CONNECT_BENCH_RUNS")]
     pub runs_dir: PathBuf,
-    /// What was typed, without a key (see [`parse`]): written down, so that the run can be made again.
+    /// What was typed, without a key (see [`super::parse`]): written down, so that the run can be made again.
     #[arg(skip)]
     pub invocation: Vec<String>,
     /// What the configuration file adds to what was typed: said once.

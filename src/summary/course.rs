@@ -24,7 +24,7 @@ const DEPLOYING: [&str; 4] = ["publish_queue", "publish_restore", "publish_launc
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Course {
-    /// By the second, or by as many as [`MOST_POINTS`] demands.
+    /// By the second, or by as many as `MOST_POINTS` demands.
     pub points: Vec<Point>,
     /// In at most fifteen parts.
     pub slices: Vec<Slice>,
@@ -46,7 +46,7 @@ pub struct Point {
     pub failed: f64,
     /// Sum of the latencies of the completed fetches, seconds.
     pub latency_s: f64,
-    /// Completed fetches that took longer than [`SLOW`].
+    /// Completed fetches that took longer than `SLOW`.
     pub slow: f64,
     /// VU time, VU·s.
     pub vu_s: f64,
