@@ -5,8 +5,7 @@
 //! prints the tables with that word in their names: `alone`, `whole`, `beside`, `smallest`, `change points`.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
-use connect_bench::gate::record::SCHEMA;
-use connect_bench::gate::{Fingerprint, Record, Reference, Settings, Verdict, judge};
+use connect_bench::gate::{Record, Reference, Settings, Verdict, judge};
 use connect_bench::stats::changepoint::{Search, changes};
 use connect_bench::stats::descriptive::{mean, variance};
 use connect_bench::stats::random::Random;
@@ -29,33 +28,6 @@ struct World {
     neighbours: f64,
 }
 
-fn record(rps: f64, p95_ms: Option<f64>) -> Record {
-    Record {
-        schema: SCHEMA,
-        run: String::new(),
-        started: jiff::Timestamp::UNIX_EPOCH,
-        epoch: 1,
-        verdict: None,
-        note: None,
-        duration_s: 600.0,
-        vus: 250.0,
-        requests_per_second: rps,
-        requests_per_second_interval: None,
-        mean_ms: None,
-        cycle_ms: None,
-        p50_ms: None,
-        p95_ms,
-        p95_interval_ms: None,
-        p99_ms: None,
-        // Errors are left out: without requests they are inconclusive, which is no regression.
-        completed: 0,
-        failed: 0,
-        batches_per_s: Vec::new(),
-        objections: Vec::new(),
-        fingerprint: Fingerprint::default(),
-    }
-}
-
 impl World {
     fn run(&self, random: &mut Random, loss: f64) -> Record {
         let (a, b) = (random.normal(), random.normal());
@@ -63,7 +35,7 @@ impl World {
         let level = (1.0 - loss) * (1.0 - slow);
         let p95 = |rho: f64| 200.0 * (-2.0 * self.cv * (rho * a + (1.0 - rho * rho).sqrt() * b)).exp() / level;
         // Where p95 is left out it is the same in every run, and objects to nothing.
-        record(1270.0 * level * (self.cv * a).exp(), Some(self.p95.map_or(200.0, p95)))
+        Record::simulated(1270.0 * level * (self.cv * a).exp(), Some(self.p95.map_or(200.0, p95)))
     }
 
     /// Whether a build is called regressed, with repeats.

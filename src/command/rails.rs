@@ -79,8 +79,9 @@ impl Rails {
         if self.guarded.is_none() {
             return Ok(());
         }
-        let since = Timestamp::now().checked_sub(RECENT).context("the clock is not set")?;
-        let (items, visits) = client.activity(since).await;
+        let now = Timestamp::now();
+        let since = now.checked_sub(RECENT).context("the clock is not set")?;
+        let (items, visits) = client.activity(since, now).await;
         self.guard(items, visits)
     }
 

@@ -60,6 +60,35 @@ pub struct Record {
 }
 
 impl Record {
+    /// A run of 250 VUs over ten minutes as a simulation makes one up: requests per second, and p95 in ms where it is measured.
+    /// Without requests, so that errors say nothing.
+    #[must_use]
+    pub fn simulated(requests_per_second: f64, p95_ms: Option<f64>) -> Record {
+        Record {
+            schema: SCHEMA,
+            run: String::new(),
+            started: Timestamp::UNIX_EPOCH,
+            epoch: 1,
+            verdict: None,
+            note: None,
+            duration_s: 600.0,
+            vus: 250.0,
+            requests_per_second,
+            requests_per_second_interval: None,
+            mean_ms: None,
+            cycle_ms: None,
+            p50_ms: None,
+            p95_ms,
+            p95_interval_ms: None,
+            p99_ms: None,
+            completed: 0,
+            failed: 0,
+            batches_per_s: Vec::new(),
+            objections: Vec::new(),
+            fingerprint: Fingerprint::default(),
+        }
+    }
+
     /// Of a run; `run` is the name of its directory, `per_s` its measured seconds (see [`validity::objections`]).
     #[must_use]
     pub fn of(summary: &Summary, run: &str, per_s: &[f64]) -> Record {

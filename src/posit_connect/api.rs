@@ -217,20 +217,29 @@ impl Client {
         self.contents("owner_guid", owner_guid).await
     }
 
-    /// What people do on the server: content items that this program did not make, and the visits to them since a time, at
-    /// most 500. `None` for what the server does not tell this key.
-    pub async fn activity(&self, since: Timestamp) -> (Option<u64>, Option<u64>) {
+    /// What people do on the server: content items that this program did not make, and the requests to them since a time.
+    /// `None` for what the server does not tell this key.
+    pub async fn activity(&self, since: Timestamp, now: Timestamp) -> (Option<u64>, Option<u64>) {
         let all: Result<Vec<Content>, _> = self.get(&["v1", "content"]).await;
         let Ok(all) = all else { return (None, None) };
         let theirs: BTreeSet<String> =
             all.into_iter().filter(|item| !item.name.starts_with(PREFIX)).map(|item| item.guid).collect();
+        let visited = match self.hits(&since.to_string(), &now.to_string()).await {
+            Ok(Some(hits)) => Some(hits.into_iter().map(|hit| hit.content_guid).collect()),
+            _ => self.visited(since).await,
+        };
+        // Those to items that are gone are our own: a load test makes thousands.
+        let of_theirs = |visited: Vec<String>| visited.iter().filter(|guid| theirs.contains(*guid)).count() as u64;
+        (Some(theirs.len() as u64), visited.map(of_theirs))
+    }
+
+    /// Items that were visited since a time, once for each visit, at most 500: what servers before 2025.04 tell, and of
+    /// documents only.
+    async fn visited(&self, since: Timestamp) -> Option<Vec<String>> {
         let mut url = self.api(&["v1", "instrumentation", "content", "visits"]);
         url.query_pairs_mut().append_pair("from", &since.to_string()).append_pair("limit", "500");
-        let visits: Result<Visits, _> = self.json(&Call::new(Method::GET, url)).await;
-        // Those to items that are gone are our own: a load test makes thousands.
-        let visits =
-            visits.ok().map(|page| page.results.iter().filter(|v| theirs.contains(&v.content_guid)).count() as u64);
-        (Some(theirs.len() as u64), visits)
+        let page: Visits = self.json(&Call::new(Method::GET, url)).await.ok()?;
+        Some(page.results.into_iter().map(|visit| visit.content_guid).collect())
     }
 
     /// Changes a content item.

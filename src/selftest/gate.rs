@@ -1,8 +1,7 @@
 //! The gate: how often it cries wolf, and whether it sees a loss of a tenth.
 
 use super::{Check, Size};
-use crate::gate::record::SCHEMA;
-use crate::gate::{Fingerprint, Record, Reference, Settings, Verdict, judge};
+use crate::gate::{Record, Reference, Settings, Verdict, judge};
 use crate::stats::random::Random;
 
 /// Variation of requests per second from run to run; p95 varies by twice that.
@@ -39,28 +38,6 @@ fn regressed(random: &mut Random, loss: f64) -> bool {
 fn record(random: &mut Random, loss: f64) -> Record {
     let (a, b) = (random.normal(), random.normal());
     let level = 1.0 - loss;
-    Record {
-        schema: SCHEMA,
-        run: String::new(),
-        started: jiff::Timestamp::UNIX_EPOCH,
-        epoch: 1,
-        verdict: None,
-        note: None,
-        duration_s: 600.0,
-        vus: 250.0,
-        requests_per_second: 1270.0 * level * (VARIATION * a).exp(),
-        requests_per_second_interval: None,
-        mean_ms: None,
-        cycle_ms: None,
-        p50_ms: None,
-        p95_ms: Some(200.0 * (-2.0 * VARIATION * (0.8 * a + 0.6 * b)).exp() / level),
-        p95_interval_ms: None,
-        p99_ms: None,
-        // Without requests errors are inconclusive, which is no regression.
-        completed: 0,
-        failed: 0,
-        batches_per_s: Vec::new(),
-        objections: Vec::new(),
-        fingerprint: Fingerprint::default(),
-    }
+    let p95_ms = 200.0 * (-2.0 * VARIATION * (0.8 * a + 0.6 * b)).exp() / level;
+    Record::simulated(1270.0 * level * (VARIATION * a).exp(), Some(p95_ms))
 }

@@ -1,6 +1,10 @@
 //! The API around publishing: refusals, settings, access.
 
+use std::time::Duration;
+
+use connect_bench::posit_connect::{Client, ClientConfig, Route, ServerAddress};
 use connect_bench::sandbox::{Config, ExtraUser, Sandbox};
+use connect_bench::secret::ApiKey;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -188,4 +192,28 @@ async fn hits_on_content_are_told_one_by_one() {
     let of_viewer = api.with_key("view").refusal(Method::GET, "/instrumentation/content/hits", Value::Null).await;
     assert_eq!(of_viewer.0, 403);
     assert_eq!(api.refusal(Method::GET, "/instrumentation/content/hits?from=noon", Value::Null).await, (400, 3));
+}
+
+#[tokio::test]
+async fn people_at_work_are_seen_by_the_requests_to_their_content() {
+    let sandbox = Sandbox::start(quick()).unwrap();
+    let api = Api::of(&sandbox);
+    let (theirs, _) = api.published("dashboard", "all", flask()).await;
+    let (ours, _) = api.published("connect-bench-of-a-run", "all", flask()).await;
+    let client = Client::new(ClientConfig {
+        server: ServerAddress::parse(&sandbox.url()).unwrap(),
+        key: ApiKey::new(sandbox.api_key()),
+        cacert: None,
+        insecure: false,
+        timeout: Duration::from_secs(60),
+        allow_http: false,
+        route: Route::default(),
+    });
+    let client = client.unwrap();
+    let began = jiff::Timestamp::now();
+    assert_eq!(client.activity(began, jiff::Timestamp::now()).await, (Some(1), Some(0)));
+    for guid in [&theirs, &ours, &theirs] {
+        assert_eq!(api.fetch(&format!("/content/{guid}/stocks/")).await.0, 200);
+    }
+    assert_eq!(client.activity(began, jiff::Timestamp::now()).await, (Some(1), Some(2)));
 }
