@@ -27,10 +27,8 @@ fn logged(rehearsal: &Rehearsal) -> (u64, u64) {
 
 /// Requests that the nodes counted, and the content of them.
 fn counted(rehearsal: &Rehearsal) -> (u64, Vec<u64>) {
-    let config = std::fs::read_to_string(rehearsal.root().join("haproxy.cfg")).unwrap();
-    let servers = config.lines().filter_map(|line| line.trim().strip_prefix("server n"));
-    let addresses: Vec<&str> = servers.map(|line| line.split(' ').nth(1).unwrap()).collect();
-    let stats = |address: &&str| -> Value {
+    let addresses = rehearsal.addresses();
+    let stats = |address: &String| -> Value {
         let url = format!("http://{address}/__sandbox__/stats");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { reqwest::get(url).await.unwrap().json().await.unwrap() })
