@@ -225,8 +225,7 @@ pub(super) fn manifest_of(archive: &Path) -> Result<Value, BundleFault> {
     }
 }
 
-/// Unpacks a bundle into a directory, which is made anew. A single directory that holds everything is left out, as
-/// Connect does. Blocks.
+/// Unpacks a bundle into a directory, made anew. A single directory that holds everything is left out. Blocks.
 pub(super) fn unpack(archive: &Path, into: &Path) -> Result<(), BundleFault> {
     unpack_in(into.parent().ok_or(BundleFault::Size("no place to unpack to"))?, archive, into)
 }

@@ -94,6 +94,11 @@ async fn a_node_that_is_killed_in_the_middle_of_a_deploy_leaves_nothing_half_don
     let task = task["task_id"].as_str().unwrap().to_owned();
     let launching = async || two.get(&format!("/tasks/{task}")).await.1.to_string().contains("Launching");
     until("the second version is started", launching).await;
+    assert_eq!(
+        one.refusal(Method::GET, &format!("/tasks/{task}"), Value::Null).await,
+        (404, 141),
+        "known on its node only"
+    );
     let upload = half_an_upload(&rehearsal.addresses()[1], &two.key, &guid);
     let incoming = data.join("incoming/node-2");
     until("half an upload is there", async || std::fs::read_dir(&incoming).unwrap().count() == 1).await;
