@@ -125,14 +125,16 @@ pub(super) async fn warm(node: &Node, guid: &str) {
 /// Another node changed something of a content item: its processes on this node are as if that had been done here.
 pub(super) async fn changed(node: &Node, guid: &str) {
     let (shared, Some(launcher)) = (&node.shared, &node.shared.launcher) else { return };
-    match shared.catalog.item(&shared.store, guid).await {
+    // Not by way of what is kept in memory: what nobody asked for yet is not to be there, as it was a moment ago.
+    match shared.store.content(guid).await {
         Ok(None) => launcher.replace(guid, None),
-        Ok(Some(_)) => {
+        Ok(Some(row)) if launcher.has(guid) || (row.bundle_id.is_some() && Runtime::of(&row.settings).min > 0) => {
             if let Ok(revision) = shared.store.environment_revision(guid).await {
                 launcher.renew(guid, revision);
             }
             warm(node, guid).await;
         }
+        Ok(Some(_)) => {}
         // What is there is served meanwhile; once the database is back all of it is looked at.
         Err(_) => {}
     }

@@ -209,7 +209,12 @@ impl Launcher {
         });
     }
 
-    /// Content that has processes here, or had a moment ago.
+    /// Whether content has processes here, or had a moment ago.
+    pub(super) fn has(&self, guid: &str) -> bool {
+        lock(&self.0.cells).keys().any(|place| place.guid == guid)
+    }
+
+    /// Content that has.
     pub(super) fn guids(&self) -> Vec<String> {
         lock(&self.0.cells).keys().map(|place| place.guid.clone()).collect()
     }
