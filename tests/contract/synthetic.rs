@@ -11,7 +11,7 @@ use connect_bench::plan::{
     Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
 };
 use connect_bench::server_metrics::{Scrape, read};
-use connect_bench::summary::{Builder, ControlEvent, Controlled, Origin, RunState, Search, Summary};
+use connect_bench::summary::{Builder, Cause, ControlEvent, Controlled, Origin, RunState, Search, Summary};
 use connect_bench::window::{GeneratorWindow, HostSample, Part, ScenarioWindow, Second, Window};
 
 const WARM_UP_S: u64 = 2;
@@ -241,7 +241,8 @@ pub(crate) fn empty_load() -> Summary {
         ..server(false)
     };
     let reason = "the server is gone".to_owned();
-    Builder::new(plan("load", target, vec![fetch(constant(10))]), environment()).finish(RunState::Aborted { reason })
+    Builder::new(plan("load", target, vec![fetch(constant(10))]), environment())
+        .finish(RunState::Aborted { reason, cause: Cause::Server })
 }
 
 fn step(vus: u32, per_s: f64, change: Option<f64>, decision: &str) -> Step {
