@@ -16,10 +16,11 @@ use super::rails::Health;
 use super::rehearsal::{Happened, Script};
 use super::resume::{Before, Shift};
 use super::signals::Signals;
+use super::silence::Silence;
 use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
 use crate::control::{Ask, Asked};
-use crate::engine::run::{Delivery, Parts, Run};
+use crate::engine::run::{Delivery, Parts, Run, RunFault};
 use crate::engine::worker::{Order, Programs};
 use crate::generator;
 use crate::histogram::Latency;
@@ -30,8 +31,9 @@ use crate::plan::{Http1Engine, Plan};
 use crate::rails::{Action, Watch};
 use crate::recorder::Sampling;
 use crate::rundir::{PlanFile, RunDir};
-use crate::summary::{self, Builder, Controlled, Origin, RunState, Summary};
-use crate::window::{Part, Second};
+use crate::server_metrics::Scrape;
+use crate::summary::{self, Builder, Cause, Controlled, Origin, RunState, Summary};
+use crate::window::Second;
 
 /// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
 const GONE_AFTER: u32 = 30;
@@ -110,20 +112,8 @@ pub(super) async fn drive(
     let mut run = start(&plan, programs, (tls, &connections), outs.sampling())?;
     outs.begin(&plan, run.started());
     let (mut rehearsal, started) = (rehearsal.begin(plan.warm_up), run.started());
-    let mut course = Course {
-        builder: Builder::new(whole, environment),
-        shift: Shift::default(),
-        monitor: Monitor::new(),
-        steps_logged: 0,
-        silence: Silence::default(),
-        watch: signals.rails.watch(),
-        incidents_logged: 0,
-        resume_at: None,
-        state: RunState::Finished,
-        search,
-        live: std::mem::replace(&mut signals.live, Live::closed()),
-        plan: plan.clone(),
-    };
+    let mut scrapes = std::mem::take(&mut signals.scrapes).start(started);
+    let mut course = Course::new(Builder::new(whole, environment), &plan, search, signals);
     if let Some(before) = before {
         course.go_on(before, log, view)?;
     }
@@ -138,6 +128,7 @@ pub(super) async fn drive(
                     course.second(*second, &run, log, view);
                 }
                 Some(Delivery::Points(points)) => outs.points(points),
+                Some(Delivery::Fell(worker)) => course.fell(worker, &run),
             },
             noticed = course.live.next() => match noticed {
                 Noticed::Asked(asked) => course.asked(asked, &run, log, view),
@@ -146,6 +137,7 @@ pub(super) async fn drive(
             () = until(course.resume_at) => course.resume(&run, log, view),
             why = sick(&mut health) => course.act(Action::Stop(why), &run, log, view),
             happened = rehearsal.next(started) => course.happened(happened, log, view),
+            told = scrapes.next() => course.scraped(told, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
@@ -157,9 +149,9 @@ pub(super) async fn drive(
         log.event(&told, view);
         warning.iter().for_each(|warning| view.warn(warning));
     }
-    signals.outs = outs;
+    (signals.outs, signals.scrapes) = (outs, scrapes.end());
     signals.live = std::mem::replace(&mut course.live, Live::closed());
-    run.join().context("the run broke off").map_err(Failure::from)?;
+    course.joined(run.join());
     Ok(course.finish(view))
 }
 
@@ -228,43 +220,24 @@ struct Course {
     live: Live,
 }
 
-/// The time since a request was last completed.
-#[derive(Default)]
-struct Silence {
-    /// Whole seconds.
-    seconds: u32,
-    /// Requests that failed in them.
-    failed: u64,
-    /// Whether one of those was answered.
-    answered: bool,
-}
-
-impl Silence {
-    fn add(&mut self, second: &Second) {
-        let series = &second.window.series;
-        if second.part == Part::Paused {
-            // Nobody asks the server anything.
-            return;
-        }
-        let sockets = || series.iter().filter_map(|s| s.sockets.as_deref());
-        let talks = sockets().any(|s| s.sessions.completed + s.received > 0);
-        if talks || series.iter().any(|s| s.requests.completed > 0) {
-            *self = Silence::default();
-            return;
-        }
-        self.seconds += 1;
-        self.failed += series.iter().map(|s| s.requests.failed).sum::<u64>();
-        self.failed += sockets().map(|s| s.sessions.failed).sum::<u64>();
-        self.answered |= series.iter().any(|s| !s.statuses.is_empty()) || sockets().any(|s| s.is_answered());
-    }
-
-    /// Whether to give up: as many failures as VUs, lest a slow server with one failure be taken for a dead one.
-    fn is_hopeless(&self, least: u32, vus: u32) -> bool {
-        self.seconds >= least && self.failed >= u64::from(vus)
-    }
-}
-
 impl Course {
+    fn new(builder: Builder, plan: &Arc<Plan>, search: Option<Search>, signals: &mut Signals) -> Course {
+        Course {
+            builder,
+            shift: Shift::default(),
+            monitor: Monitor::new(),
+            steps_logged: 0,
+            silence: Silence::default(),
+            watch: signals.rails.watch(),
+            incidents_logged: 0,
+            resume_at: None,
+            state: RunState::Finished,
+            search,
+            live: std::mem::replace(&mut signals.live, Live::closed()),
+            plan: plan.clone(),
+        }
+    }
+
     fn second(&mut self, mut second: Second, run: &Run, log: &mut Log, view: &mut View) {
         second.host = self.monitor.sample();
         self.shift.apply(&mut second);
@@ -310,6 +283,11 @@ impl Course {
             log.note(written, view);
             self.builder.add(&second);
         }
+        for scrape in before.scrapes() {
+            let written = log.directory.scraped(&scrape);
+            log.note(written, view);
+            self.builder.scrape(scrape);
+        }
         self.shift = Shift::after(&gap);
         let line = serde_json::json!({"event": "resumed", "second": gap.second, "gap_s": gap.window.seconds()});
         log.event(&line, view);
@@ -340,15 +318,31 @@ impl Course {
                 }
             }
             // A pause would spoil a stage, and the server has said how much is too much.
-            Action::BackOff(_) => self.abort("the server answers 429 (too many requests)".to_owned(), run),
-            Action::Stop(reason) => self.abort(reason, run),
+            Action::BackOff(_) => {
+                self.abort("the server answers 429 (too many requests)".to_owned(), Cause::Server, run);
+            }
+            Action::Stop(reason) => self.abort(reason, Cause::Server, run),
+            Action::Capped(reason) => self.abort(reason, Cause::Cap, run),
         }
     }
 
-    fn abort(&mut self, reason: String, run: &Run) {
+    fn abort(&mut self, reason: String, cause: Cause, run: &Run) {
         if self.state == RunState::Finished {
-            self.state = RunState::Aborted { reason };
+            self.state = RunState::Aborted { reason, cause };
             run.order(Order::Stop);
+        }
+    }
+
+    /// A worker panicked: half a load is none. What was measured until then is the result.
+    fn fell(&mut self, worker: usize, run: &Run) {
+        self.joined(Err(RunFault::Worker(worker)));
+        run.order(Order::Stop);
+    }
+
+    /// Whatever else ended it, a fault of ours says more.
+    fn joined(&mut self, ended: Result<(), RunFault>) {
+        if let Err(fault) = ended {
+            self.state = RunState::Aborted { reason: fault.to_string(), cause: Cause::Fault };
         }
     }
 
@@ -388,6 +382,15 @@ impl Course {
         }
     }
 
+    /// A server told of itself, or did not.
+    fn scraped(&mut self, (mut scrape, warning): (Scrape, Option<String>), log: &mut Log, view: &View) {
+        warning.iter().for_each(|warning| view.warn(warning));
+        scrape.at_s += self.shift.seconds();
+        let written = log.directory.scraped(&scrape);
+        log.note(written, view);
+        self.builder.scrape(scrape);
+    }
+
     /// A load test against a server that is gone ends by itself.
     fn watch(&mut self, second: &Second, run: &Run) {
         self.silence.add(second);
@@ -405,13 +408,14 @@ impl Course {
         }
         if let Some(limit) = self.builder.breach(passed) {
             let reason = format!("threshold {} {} failed", limit.metric, limit.expression);
-            self.state = RunState::Aborted { reason };
+            self.state = RunState::Aborted { reason, cause: Cause::Server };
             run.order(Order::Stop);
         }
     }
 
     fn gone(&self) -> RunState {
-        RunState::Aborted { reason: format!("no request was completed in the last {} s", self.silence.seconds) }
+        let reason = format!("no request was completed in the last {} s", self.silence.seconds);
+        RunState::Aborted { reason, cause: Cause::Server }
     }
 
     fn signal(&mut self, count: u32, run: &Run, view: &View) {
@@ -436,7 +440,7 @@ impl Course {
             && self.state == RunState::Finished
             && let Outcome::Aborted { reason } = search.result().outcome
         {
-            self.state = RunState::Aborted { reason };
+            self.state = RunState::Aborted { reason, cause: Cause::Server };
         }
         let dead = !self.silence.answered && self.silence.is_hopeless(GONE_AT_END, self.plan.max_vus());
         if self.state == RunState::Finished && self.search.is_none() && dead {

@@ -14,6 +14,7 @@ use super::rails::Rails;
 use super::rehearsal::Script;
 use super::resume::Before;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
+use super::scrape::Scrapes;
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
@@ -25,7 +26,7 @@ use crate::cli::{LoadArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::report;
 use crate::rundir;
-use crate::summary::{RunState, Summary};
+use crate::summary::{Cause, RunState, Summary};
 use crate::threshold::{Limit, Threshold};
 
 /// The share of a load test that goes before it as warm-up, where nothing else is asked for.
@@ -77,6 +78,7 @@ async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failur
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
+    signals.scrapes = Scrapes::of(&args.run.scrapes, &aim, &connections)?;
     let vus = vus(args, Some(&aim))?;
     check_files(vus)?;
     signals.rails = Rails::of(&aim, &args.run.rails)?;
@@ -117,7 +119,8 @@ pub(super) async fn conclude(
     (view, signals): (&mut View, &mut Signals),
 ) -> Result<Summary, Failure> {
     let gone = ran.as_ref().is_ok_and(|summary| {
-        matches!(summary.state, RunState::Aborted { .. }) && !summary.thresholds.iter().any(|verdict| verdict.aborted)
+        matches!(summary.state, RunState::Aborted { cause: Cause::Server, .. })
+            && !summary.thresholds.iter().any(|verdict| verdict.aborted)
     });
     let left = session.finish(gone, view, signals).await;
     let mut summary = ran.map_err(|failure| session::with_left(failure, &left))?;

@@ -15,7 +15,8 @@ use super::output;
 use super::outs::Outs;
 use super::pages;
 use super::rails::Rails;
-use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
+use super::run::{Place, Shape, aborted, check_engine, check_files, execute, verdict};
+use super::scrape::Scrapes;
 use super::session::{Session, prepare};
 use super::signals::Signals;
 use super::target;
@@ -54,6 +55,7 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
+    signals.scrapes = Scrapes::of(&args.run.scrapes, &aim, &connections)?;
     signals.rails = Rails::of(&aim, &args.run.rails)?;
     signals.rails.check(expected.executors(&args.run), expected.duration)?;
     let place = Place::new("ramp", &args.run.output);
@@ -153,7 +155,8 @@ fn ramp_verdict(summary: &Summary) -> Exit {
     let ran = match (&summary.state, outcome) {
         (RunState::Interrupted, _) => Exit::Interrupted,
         (RunState::Stopped, _) => Exit::Stopped,
-        (RunState::Aborted { .. }, _) | (_, Some(Outcome::Aborted { .. })) => Exit::Unreachable,
+        (RunState::Aborted { cause, .. }, _) => aborted(*cause),
+        (_, Some(Outcome::Aborted { .. })) => Exit::Unreachable,
         (_, Some(Outcome::GeneratorLimited) | None) => Exit::Inconclusive,
         _ => Exit::Pass,
     };

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod confirm;
 mod connections;
 mod contract;
 mod control;
@@ -14,10 +15,12 @@ mod gate;
 mod made;
 mod moody;
 mod options;
+mod panics;
 mod rails;
 mod refusals;
 mod scenarios;
 mod screen;
+mod server_metrics;
 mod servers;
 mod setup;
 mod signals;

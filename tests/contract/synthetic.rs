@@ -10,7 +10,8 @@ use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::{
     Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
 };
-use connect_bench::summary::{Builder, ControlEvent, Controlled, Origin, RunState, Search, Summary};
+use connect_bench::server_metrics::{Scrape, read};
+use connect_bench::summary::{Builder, Cause, ControlEvent, Controlled, Origin, RunState, Search, Summary};
 use connect_bench::window::{GeneratorWindow, HostSample, Part, ScenarioWindow, Second, Window};
 
 const WARM_UP_S: u64 = 2;
@@ -198,6 +199,17 @@ pub(crate) fn full_load() -> Summary {
     let scenarios = vec![fetch(constant(10)), publish(constant(1))];
     let mut builder = Builder::new(plan("load", server(false), scenarios), environment());
     seconds(&mut builder, &(0..0));
+    for at in (0..=40).step_by(5) {
+        let text = format!(
+            "process_cpu_seconds_total {}\nconnect_http_request_inflight_gauge {}\n",
+            1.5 * f64::from(at),
+            at % 7
+        );
+        let url = "http://connect.example.com:3232/metrics".to_owned();
+        let error = (at == 20).then(|| "Connection refused".to_owned());
+        let values = if error.is_some() { std::collections::BTreeMap::new() } else { read(&text) };
+        builder.scrape(Scrape { at_s: f64::from(at), url, values, error });
+    }
     let mut summary = builder.finish(RunState::Finished);
     summary.api_requests_sent = 41;
     summary.left_behind = vec!["connect-bench-plumber-test".to_owned()];
@@ -229,7 +241,8 @@ pub(crate) fn empty_load() -> Summary {
         ..server(false)
     };
     let reason = "the server is gone".to_owned();
-    Builder::new(plan("load", target, vec![fetch(constant(10))]), environment()).finish(RunState::Aborted { reason })
+    Builder::new(plan("load", target, vec![fetch(constant(10))]), environment())
+        .finish(RunState::Aborted { reason, cause: Cause::Server })
 }
 
 fn step(vus: u32, per_s: f64, change: Option<f64>, decision: &str) -> Step {

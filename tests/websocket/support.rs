@@ -108,7 +108,7 @@ pub(crate) fn run(steps: &str, executor: Executor, server: &Pipe) -> Ran {
                     seconds.push(second.window);
                 }
                 Delivery::Event(event) => events.push(event),
-                Delivery::Points(_) => {}
+                Delivery::Points(_) | Delivery::Fell(_) => {}
             }
         }
         Ran { seconds, all, events, took: began.elapsed() }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, control, incidents, insights, model, rehearsal, sockets, steps, table, what, wrap};
+use super::{connections, control, incidents, insights, model, rehearsal, servers, sockets, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::insight;
 use crate::stats::Interval;
@@ -37,6 +37,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     out.push_str(&incidents::incidents(summary));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
+    out.push_str(&servers::servers(summary));
     out.push_str(&connections::connections(summary));
     let steady_state = SteadyState::of(summary);
     if figures.requests.ended() > 0 {
@@ -67,7 +68,7 @@ pub(in crate::report) fn sentences(summary: &Summary, figures: &Figures) -> Vec<
         RunState::Finished => String::new(),
         RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
         RunState::Stopped => "Stopped; what there is: ".to_owned(),
-        RunState::Aborted { reason } => format!("Aborted ({reason}); what there is: "),
+        RunState::Aborted { reason, .. } => format!("Aborted ({reason}); what there is: "),
         RunState::Partial => {
             let planned = summary.plan.duration.saturating_sub(summary.plan.warm_up).as_secs_f64();
             format!("PARTIAL, {} of {}: ", duration(figures.seconds), duration(planned))
