@@ -71,6 +71,7 @@ fn plan() -> Plan {
             content_guid: None,
             fetch_with_key: false,
             processes: None,
+            settings: Vec::new(),
         },
         http: HttpPlan {
             user_agent: String::new(),

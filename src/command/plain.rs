@@ -60,6 +60,7 @@ pub(super) async fn prepare(
         content_guid: None,
         fetch_with_key: false,
         processes: None,
+        settings: Vec::new(),
     };
     let ingredients = Ingredients {
         key: None,

@@ -64,6 +64,7 @@ fn plan(scenarios: &[(&str, Executor)]) -> Arc<Plan> {
         content_guid: None,
         fetch_with_key: false,
         processes: None,
+        settings: Vec::new(),
     };
     let http = HttpPlan {
         user_agent: String::new(),

@@ -44,6 +44,7 @@ fn plan(thresholds: Vec<Limit>) -> Plan {
             content_guid: None,
             fetch_with_key: false,
             processes: None,
+            settings: Vec::new(),
         },
         http: HttpPlan {
             user_agent: String::new(),

@@ -98,6 +98,7 @@ fn plan(address: SocketAddr, http1_engine: Http1Engine, vus: u32, requests: u64)
         content_guid: None,
         fetch_with_key: false,
         processes: None,
+        settings: Vec::new(),
     };
     let fetch = FetchPlan {
         path: PATH.to_owned(),

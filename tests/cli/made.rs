@@ -66,6 +66,7 @@ impl Made {
                 content_guid: None,
                 fetch_with_key: false,
                 processes: None,
+                settings: Vec::new(),
             },
             http: HttpPlan {
                 user_agent: "connect-bench".to_owned(),

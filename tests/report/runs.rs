@@ -123,6 +123,7 @@ fn plan(shape: &Shape) -> Plan {
             content_guid: Some(format!("c0ffee-{}", shape.foreign)),
             fetch_with_key: false,
             processes: None,
+            settings: Vec::new(),
         },
         http: HttpPlan {
             user_agent: "connect-bench".to_owned(),

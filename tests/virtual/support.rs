@@ -129,6 +129,7 @@ pub(crate) fn plan(vus: u32, seconds: u64, workers: usize) -> Plan {
             content_guid: None,
             fetch_with_key: false,
             processes: None,
+            settings: Vec::new(),
         },
         http: HttpPlan {
             user_agent: "test".to_owned(),

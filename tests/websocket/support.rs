@@ -132,6 +132,7 @@ fn plan(executor: Executor, steps: StepsPlan) -> Plan {
             content_guid: None,
             fetch_with_key: false,
             processes: None,
+            settings: Vec::new(),
         },
         http: HttpPlan {
             user_agent: "test".to_owned(),

@@ -60,6 +60,7 @@ fn plan(command: &str, fetching: Executor, sandbox: bool) -> Plan {
         content_guid: Some("c0ffee".to_owned()),
         fetch_with_key: false,
         processes: None,
+        settings: Vec::new(),
     };
     let http = HttpPlan {
         user_agent: String::new(),
