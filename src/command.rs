@@ -1,6 +1,7 @@
 //! One file per subcommand. The only place, with `report` and `main`, that writes to stdout and stderr.
 
 use std::future::Future;
+use std::io::Write as _;
 
 use anyhow::Context as _;
 
@@ -37,6 +38,7 @@ mod load;
 mod output;
 mod outs;
 mod pages;
+mod panics;
 mod parts;
 mod plain;
 mod programs;
@@ -64,6 +66,7 @@ mod validate;
 mod view;
 
 pub use guard::guard;
+pub use panics::tell_panics;
 
 use failure::Failure;
 pub use hide::hide_key;
@@ -76,7 +79,14 @@ pub fn dispatch(cli: Cli) -> Exit {
         log_to_stderr(cli.verbose);
     }
     leftovers::tell(&cli.command);
-    let ended = match cli.command {
+    panics::stopped(|| obey(cli.command)).unwrap_or_else(|failure| {
+        say(&format!("error: {:#}", failure.error));
+        failure.exit
+    })
+}
+
+fn obey(command: Command) -> Result<Exit, Failure> {
+    match command {
         Command::Init(args) => init::run(&args),
         Command::Doctor(args) => in_runtime(doctor::run(&args)),
         Command::Ramp(args) => in_runtime(ramp::run(&args)),
@@ -96,11 +106,7 @@ pub fn dispatch(cli: Cli) -> Exit {
         Command::Baselines(args) => baselines::run(&args),
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Selftest(args) => selftest::run(&args),
-    };
-    ended.unwrap_or_else(|failure| {
-        say(&format!("error: {:#}", failure.error));
-        failure.exit
-    })
+    }
 }
 
 /// Says why nothing is done: the configuration file makes no sense.
@@ -110,9 +116,9 @@ pub fn refuse(fault: &ConfigFault) -> Exit {
     Exit::Invalid
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where an error is said")]
+/// Writes a line to stderr. One that is full, closed or gone with its terminal is no reason to stop.
 fn say(message: &str) {
-    eprintln!("{message}");
+    let _ = writeln!(std::io::stderr(), "{message}");
 }
 
 /// The control runtime: one thread, which is none of the workers.
@@ -130,5 +136,7 @@ fn log_to_stderr(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("CONNECT_BENCH_LOG");
     let filter = filter.unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // Said on the stderr that cannot be written to, that would be a panic.
+    log.log_internal_errors(false).init();
 }

@@ -2,6 +2,7 @@
 
 mod closed;
 mod course;
+mod fall;
 pub mod fetch;
 mod open;
 mod pause;

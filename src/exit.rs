@@ -31,9 +31,9 @@ pub enum Exit {
     Regression = 120,
     /// 121: no verdict: the generator was the limit, too few samples, or not comparable.
     Inconclusive = 121,
-    /// 122: server unreachable, not authorised, or the preflight failed.
+    /// 122: server unreachable, not authorised, given up in the middle of a run, or the preflight failed.
     Unreachable = 122,
-    /// 123: refused by a safety rail.
+    /// 123: refused by a safety rail, or ended by a cap that was reached.
     Refused = 123,
 }
 
@@ -51,8 +51,11 @@ impl Exit {
         (Exit::CleanupIncomplete, "done, but something we made is still on the server (it is listed)"),
         (Exit::Regression, "regression against the baseline"),
         (Exit::Inconclusive, "inconclusive: the generator was the limit, too few samples, or not comparable"),
-        (Exit::Unreachable, "server unreachable, not authorised, or the preflight failed"),
-        (Exit::Refused, "refused by a safety rail"),
+        (
+            Exit::Unreachable,
+            "server unreachable, not authorised, given up in the middle of a run, or the preflight failed",
+        ),
+        (Exit::Refused, "refused by a safety rail, or ended by a cap that was reached"),
     ];
 
     /// The number that the process exits with.

@@ -9,6 +9,7 @@ fn main() -> ExitCode {
     if let Some(code) = command::guard() {
         return code;
     }
+    command::tell_panics();
     command::hide_key();
     // A shell asks what can be typed: nothing else is done then.
     answer();

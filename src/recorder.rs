@@ -335,6 +335,25 @@ impl Recorder {
         std::mem::take(&mut self.closed)
     }
 
+    /// Counts all that is under way as interrupted: who would have ended it is gone. Its age is not known any more.
+    pub fn abandon(&mut self, now: Duration) {
+        self.roll(now);
+        self.integrate(now);
+        for (at, series) in self.window.series.iter_mut().enumerate() {
+            series.requests.interrupted += std::mem::take(&mut self.in_flight[at]);
+            let sessions = std::mem::take(&mut self.sessions[at]);
+            if sessions > 0 {
+                series.sockets.get_or_insert_default().sessions.interrupted += sessions;
+            }
+        }
+        for (at, scenario) in self.window.scenarios.iter_mut().enumerate() {
+            scenario.iterations.interrupted += std::mem::take(&mut self.iterating[at]);
+        }
+        for counts in [&mut self.vus, &mut self.pausing, &mut self.in_session] {
+            counts.fill(0);
+        }
+    }
+
     /// Closes the last window at `now`, in the middle of its second, and returns what is left.
     #[must_use]
     pub fn finish(mut self, now: Duration) -> Vec<(u64, Window)> {

@@ -1,6 +1,14 @@
 //! The API key: a type that cannot be printed or serialised.
 
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
 use http::HeaderValue;
+
+/// Keys that this process knows, so that a message which nobody foresaw can be searched for them.
+static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// A command has one or two; beyond so many the oldest is forgotten.
+const MOST_KNOWN: usize = 64;
 
 /// An API key of Posit Connect. Has no `Debug`, `Display` or `Serialize`; it leaves only as a request header.
 #[derive(Clone, PartialEq, Eq)]
@@ -12,7 +20,15 @@ impl ApiKey {
     pub fn new(text: &str) -> Option<ApiKey> {
         let key = text.trim();
         let sendable = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
-        sendable.then(|| ApiKey(key.to_owned()))
+        sendable.then(|| {
+            let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+            if !known.iter().any(|other| other == key) {
+                known.push(key.to_owned());
+                let most = known.len().saturating_sub(MOST_KNOWN);
+                known.drain(..most);
+            }
+            ApiKey(key.to_owned())
+        })
     }
 
     /// The value of the `Authorization` header, `Key …`, marked as sensitive so that no log prints it.
@@ -29,6 +45,20 @@ impl ApiKey {
     pub fn redact(&self, text: &str) -> String {
         text.replace(&self.0, "[key]")
     }
+}
+
+/// Replaces every key that this process knows, also as it stands in a URL or in a quoted text, and coded in base64.
+#[must_use]
+pub fn redact(text: &str) -> String {
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.iter().flat_map(|key| forms(key)).fold(text.to_owned(), |text, form| text.replace(&form, "[key]"))
+}
+
+fn forms(key: &str) -> impl Iterator<Item = String> {
+    let in_url: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+    let quoted = format!("{key:?}").trim_matches('"').to_owned();
+    let coded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(key);
+    [key.to_owned(), in_url, quoted, coded].into_iter()
 }
 
 /// What somebody gave as a key, or as the place where it is to be read; not looked at yet. Neither `Debug` nor `Display`.
@@ -106,6 +136,24 @@ mod tests {
         assert_eq!(key.authorization().to_str().unwrap(), "Key abc123");
         assert_eq!(format!("{:?}", key.authorization()), "Sensitive");
         assert_eq!(key.redact("bad key abc123!"), "bad key [key]!");
+    }
+
+    #[test]
+    fn a_message_that_nobody_foresaw_has_no_key() {
+        let key = "a\"b+c/d&e'f";
+        assert!(ApiKey::new(key).is_some());
+        let header = format!("{:?}", format!("Authorization: Key {key}"));
+        let url: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        let coded = base64::engine::general_purpose::STANDARD.encode(key);
+        for text in [key, &header, &format!("http://x/?key={url}"), &format!("Basic {coded}")] {
+            let redacted = redact(text);
+            assert!(
+                redacted.contains("[key]") && !redacted.contains("b+c") && !redacted.contains("b%2B"),
+                "{redacted}"
+            );
+            assert!(!redacted.contains(&coded[..8]), "{redacted}");
+        }
+        assert_eq!(redact("nothing"), "nothing");
     }
 
     #[test]

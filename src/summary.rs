@@ -40,6 +40,19 @@ const BATCHES: usize = 10;
 /// Slices, for what changes during a run: of two minutes in half an hour.
 const SLICES: usize = 15;
 
+/// What kind of rule ended a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// What the server did, or what was measured of it: an error storm, silence, a threshold that ends runs.
+    #[default]
+    Server,
+    /// A cap on the load was reached.
+    Cap,
+    /// A fault of ours: a panic.
+    Fault,
+}
+
 /// How a run came to its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,6 +67,9 @@ pub enum RunState {
     Aborted {
         /// Which, for people.
         reason: String,
+        /// What kind of rule.
+        #[serde(default)]
+        cause: Cause,
     },
     /// Not at all: the process was killed, and this is what it had written.
     Partial,

@@ -198,7 +198,7 @@ fn the_figures_of_the_documents_are_those_of_the_run() {
         (&empty["fetch_latency_ms"]["p50"], &empty["error_rate"], &empty["publish"]),
         (&json!(null), &json!(null), &json!(null))
     );
-    assert_eq!(empty["state"], json!({"aborted": {"reason": "the server is gone"}}));
+    assert_eq!(empty["state"], json!({"aborted": {"reason": "the server is gone", "cause": "server"}}));
 }
 
 #[test]

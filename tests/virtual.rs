@@ -23,6 +23,8 @@ use connect_bench::window::Part;
 mod control;
 #[path = "virtual/executors.rs"]
 mod executors;
+#[path = "virtual/fall.rs"]
+mod fall;
 #[path = "virtual/open.rs"]
 mod open;
 #[path = "virtual/steps.rs"]

@@ -20,7 +20,7 @@ use super::silence::Silence;
 use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
 use crate::control::{Ask, Asked};
-use crate::engine::run::{Delivery, Parts, Run};
+use crate::engine::run::{Delivery, Parts, Run, RunFault};
 use crate::engine::worker::{Order, Programs};
 use crate::generator;
 use crate::histogram::Latency;
@@ -32,7 +32,7 @@ use crate::rails::{Action, Watch};
 use crate::recorder::Sampling;
 use crate::rundir::{PlanFile, RunDir};
 use crate::server_metrics::Scrape;
-use crate::summary::{self, Builder, Controlled, Origin, RunState, Summary};
+use crate::summary::{self, Builder, Cause, Controlled, Origin, RunState, Summary};
 use crate::window::Second;
 
 /// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
@@ -128,6 +128,7 @@ pub(super) async fn drive(
                     course.second(*second, &run, log, view);
                 }
                 Some(Delivery::Points(points)) => outs.points(points),
+                Some(Delivery::Fell(worker)) => course.fell(worker, &run),
             },
             noticed = course.live.next() => match noticed {
                 Noticed::Asked(asked) => course.asked(asked, &run, log, view),
@@ -150,7 +151,7 @@ pub(super) async fn drive(
     }
     (signals.outs, signals.scrapes) = (outs, scrapes.end());
     signals.live = std::mem::replace(&mut course.live, Live::closed());
-    run.join().context("the run broke off").map_err(Failure::from)?;
+    course.joined(run.join());
     Ok(course.finish(view))
 }
 
@@ -317,15 +318,31 @@ impl Course {
                 }
             }
             // A pause would spoil a stage, and the server has said how much is too much.
-            Action::BackOff(_) => self.abort("the server answers 429 (too many requests)".to_owned(), run),
-            Action::Stop(reason) => self.abort(reason, run),
+            Action::BackOff(_) => {
+                self.abort("the server answers 429 (too many requests)".to_owned(), Cause::Server, run);
+            }
+            Action::Stop(reason) => self.abort(reason, Cause::Server, run),
+            Action::Capped(reason) => self.abort(reason, Cause::Cap, run),
         }
     }
 
-    fn abort(&mut self, reason: String, run: &Run) {
+    fn abort(&mut self, reason: String, cause: Cause, run: &Run) {
         if self.state == RunState::Finished {
-            self.state = RunState::Aborted { reason };
+            self.state = RunState::Aborted { reason, cause };
             run.order(Order::Stop);
+        }
+    }
+
+    /// A worker panicked: half a load is none. What was measured until then is the result.
+    fn fell(&mut self, worker: usize, run: &Run) {
+        self.joined(Err(RunFault::Worker(worker)));
+        run.order(Order::Stop);
+    }
+
+    /// Whatever else ended it, a fault of ours says more.
+    fn joined(&mut self, ended: Result<(), RunFault>) {
+        if let Err(fault) = ended {
+            self.state = RunState::Aborted { reason: fault.to_string(), cause: Cause::Fault };
         }
     }
 
@@ -391,13 +408,14 @@ impl Course {
         }
         if let Some(limit) = self.builder.breach(passed) {
             let reason = format!("threshold {} {} failed", limit.metric, limit.expression);
-            self.state = RunState::Aborted { reason };
+            self.state = RunState::Aborted { reason, cause: Cause::Server };
             run.order(Order::Stop);
         }
     }
 
     fn gone(&self) -> RunState {
-        RunState::Aborted { reason: format!("no request was completed in the last {} s", self.silence.seconds) }
+        let reason = format!("no request was completed in the last {} s", self.silence.seconds);
+        RunState::Aborted { reason, cause: Cause::Server }
     }
 
     fn signal(&mut self, count: u32, run: &Run, view: &View) {
@@ -422,7 +440,7 @@ impl Course {
             && self.state == RunState::Finished
             && let Outcome::Aborted { reason } = search.result().outcome
         {
-            self.state = RunState::Aborted { reason };
+            self.state = RunState::Aborted { reason, cause: Cause::Server };
         }
         let dead = !self.silence.answered && self.silence.is_hopeless(GONE_AT_END, self.plan.max_vus());
         if self.state == RunState::Finished && self.search.is_none() && dead {

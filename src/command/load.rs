@@ -26,7 +26,7 @@ use crate::cli::{LoadArgs, OutputArgs};
 use crate::exit::Exit;
 use crate::report;
 use crate::rundir;
-use crate::summary::{RunState, Summary};
+use crate::summary::{Cause, RunState, Summary};
 use crate::threshold::{Limit, Threshold};
 
 /// The share of a load test that goes before it as warm-up, where nothing else is asked for.
@@ -119,7 +119,8 @@ pub(super) async fn conclude(
     (view, signals): (&mut View, &mut Signals),
 ) -> Result<Summary, Failure> {
     let gone = ran.as_ref().is_ok_and(|summary| {
-        matches!(summary.state, RunState::Aborted { .. }) && !summary.thresholds.iter().any(|verdict| verdict.aborted)
+        matches!(summary.state, RunState::Aborted { cause: Cause::Server, .. })
+            && !summary.thresholds.iter().any(|verdict| verdict.aborted)
     });
     let left = session.finish(gone, view, signals).await;
     let mut summary = ran.map_err(|failure| session::with_left(failure, &left))?;

@@ -15,7 +15,7 @@ use super::output;
 use super::outs::Outs;
 use super::pages;
 use super::rails::Rails;
-use super::run::{Place, Shape, check_files, check_run, execute, verdict};
+use super::run::{Place, Shape, aborted, check_files, check_run, execute, verdict};
 use super::scrape::Scrapes;
 use super::session::{Session, prepare};
 use super::signals::Signals;
@@ -155,7 +155,8 @@ fn ramp_verdict(summary: &Summary) -> Exit {
     let ran = match (&summary.state, outcome) {
         (RunState::Interrupted, _) => Exit::Interrupted,
         (RunState::Stopped, _) => Exit::Stopped,
-        (RunState::Aborted { .. }, _) | (_, Some(Outcome::Aborted { .. })) => Exit::Unreachable,
+        (RunState::Aborted { cause, .. }, _) => aborted(*cause),
+        (_, Some(Outcome::Aborted { .. })) => Exit::Unreachable,
         (_, Some(Outcome::GeneratorLimited) | None) => Exit::Inconclusive,
         _ => Exit::Pass,
     };

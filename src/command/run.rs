@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::drive::{Job, Log, drive};
 use super::failure::Failure;
+use super::panics::caught;
 use super::programs::{AGENT, Kitchen, PUBLISH_STEPS};
 use super::rehearsal::Script;
 use super::resume::Before;
@@ -23,7 +24,7 @@ use crate::host::{self, Environment};
 use crate::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepsPlan};
 use crate::posit_connect::types::RuntimeSettings;
 use crate::rundir;
-use crate::summary::{Figures, RunState, Summary};
+use crate::summary::{Cause, Figures, RunState, Summary};
 use crate::threshold::{self, Limit};
 
 /// The scenario that fetches.
@@ -241,8 +242,19 @@ pub(super) fn plan(session: &Session, place: &Place, shape: &Shape, engine: &Eng
     }
 }
 
-/// Runs a shape in a session, and names the nodes that were seen.
+/// Runs a shape in a session, and names the nodes that were seen. A panic is a failure like others: the session is
+/// still there to be cleaned up.
 pub(super) async fn execute(
+    session: &mut Session,
+    place: (&Place, &mut Log),
+    shape: Shape,
+    engine: &EngineArgs,
+    shown: (&mut View, &mut Signals),
+) -> Result<Summary, Failure> {
+    caught(Box::pin(measure(session, place, shape, engine, shown))).await
+}
+
+async fn measure(
     session: &mut Session,
     (place, log): (&Place, &mut Log),
     shape: Shape,
@@ -282,13 +294,22 @@ pub(super) async fn execute(
     Ok(summary)
 }
 
+/// What the process exits with after a run that one of our rules ended.
+pub(super) fn aborted(cause: Cause) -> Exit {
+    match cause {
+        Cause::Server => Exit::Unreachable,
+        Cause::Cap => Exit::Refused,
+        Cause::Fault => Exit::Fault,
+    }
+}
+
 /// What the process exits with after a load test.
 pub(super) fn verdict(summary: &Summary) -> Exit {
     let figures = Figures::of(summary);
     let ran = match &summary.state {
         RunState::Interrupted => Exit::Interrupted,
         RunState::Stopped => Exit::Stopped,
-        RunState::Aborted { .. } if !summary.thresholds.iter().any(|verdict| verdict.aborted) => Exit::Unreachable,
+        RunState::Aborted { cause, .. } if !summary.thresholds.iter().any(|verdict| verdict.aborted) => aborted(*cause),
         _ if summary.thresholds.iter().any(|verdict| !verdict.passed) => Exit::Threshold,
         // No data is never a pass, and neither are figures of our own limits.
         _ if figures.is_empty() || !figures.invalid(summary).is_empty() => Exit::Inconclusive,

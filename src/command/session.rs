@@ -10,6 +10,7 @@ use url::Url;
 
 use super::connection::Connections;
 use super::failure::Failure;
+use super::panics::caught;
 use super::parts::StepBundles;
 use super::plain;
 use super::programs::Ingredients;
@@ -136,7 +137,7 @@ async fn connect(
     view.doing(if content.content.is_some() { "looking up the content item" } else { "publishing the application" });
     let began = Instant::now();
     let made = tokio::select! {
-        made = provision::provision(&server.client, &mut server.journal, &plan) => made.map_err(not_ready),
+        made = caught(Box::pin(provision(&mut server, &plan))) => made,
         _ = signals.next() => Err(interrupted()),
     };
     let made = match made {
@@ -173,6 +174,10 @@ async fn connect(
         server,
         unreported: 0,
     })
+}
+
+async fn provision(server: &mut Server, plan: &ProvisionPlan) -> Result<Provisioned, Failure> {
+    provision::provision(&server.client, &mut server.journal, plan).await.map_err(not_ready)
 }
 
 async fn preflight(client: &Client, aim: &ConnectAim, publishes: bool) -> Result<(Target, Runtimes), ApiError> {

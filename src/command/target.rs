@@ -239,8 +239,9 @@ fn allowed(url: &Url, server: &ServerArgs) -> Result<(), Failure> {
     // A terminal that is gone cannot answer either.
     let _ = write!(out, "This puts as much load on {host} as it can take. Type its name to go ahead: ");
     let _ = out.flush();
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).context("cannot read the answer")?;
+    let mut line = Vec::new();
+    std::io::stdin().lock().read_until(b'\n', &mut line).context("cannot read the answer")?;
+    let line = String::from_utf8_lossy(&line);
     if !line.trim().eq_ignore_ascii_case(host) {
         return Err(refused());
     }

@@ -1,8 +1,6 @@
 //! What is seen while a run lasts: the live view on a terminal, or with `--no-tui` a line that is rewritten; a line every
 //! few seconds elsewhere; nothing with `--quiet`. All of it on stderr.
 
-#![expect(clippy::print_stderr, reason = "this is where progress is written")]
-
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::IsTerminal as _;
@@ -180,8 +178,8 @@ impl View {
 
     fn tell(&self, message: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{message}")),
-            None => eprintln!("{message}"),
+            Some(bar) => bar.suspend(|| super::say(message)),
+            None => super::say(message),
         }
     }
 
@@ -229,7 +227,7 @@ impl View {
     pub(super) fn doing(&self, what: &str) {
         match &self.bar {
             Some(bar) => bar.set_message(what.to_owned()),
-            None if !self.quiet && !what.is_empty() => eprintln!("{what}"),
+            None if !self.quiet && !what.is_empty() => super::say(what),
             None => {}
         }
     }
@@ -266,7 +264,7 @@ impl View {
         let line = self.line(second, plan, search.map(Search::progress).as_ref());
         match &self.bar {
             Some(bar) => bar.set_message(line),
-            None if second.second % LINE_EVERY == LINE_EVERY - 1 => eprintln!("{line}"),
+            None if second.second % LINE_EVERY == LINE_EVERY - 1 => super::say(&line),
             None => {}
         }
     }

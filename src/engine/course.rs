@@ -70,11 +70,11 @@ impl<D: Dial> Course<D> {
             cut_off: Cell::new(None),
             driver: RefCell::new(None),
         });
-        let driver = if executor.is_open() {
-            spawn_local(open::drive(course.clone()))
-        } else {
-            spawn_local(closed::drive(course.clone()))
-        };
+        let (fall, driven) = (place.shared.fallen.by_task(), course.clone());
+        let driver = spawn_local(async move {
+            let _fall = fall;
+            if driven.executor().is_open() { open::drive(driven).await } else { closed::drive(driven).await }
+        });
         *course.driver.borrow_mut() = Some(driver.abort_handle());
         course
     }

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
+use super::fall::ThreadFall;
 use super::pause::Pauses;
 use super::worker::{self, Order, Programs, Report, Task, Timing};
 use crate::http::{ClientConfig, Dial, DialFault};
@@ -31,7 +32,7 @@ pub enum RunFault {
     #[error("cannot prepare connections: {}", .0.detail)]
     Dial(DialFault),
     /// A worker ended by a fault of ours.
-    #[error("worker {0} ended by a fault of its own; its figures since its last window are lost")]
+    #[error("worker {0} ended by a fault of connect-bench itself")]
     Worker(usize),
 }
 
@@ -44,6 +45,8 @@ pub enum Delivery {
     Event(serde_json::Value),
     /// Single requests of one worker, where outputs asked for them.
     Points(Points),
+    /// A worker panicked: the run has to end.
+    Fell(usize),
 }
 
 /// A run that is under way.
@@ -93,6 +96,7 @@ impl Run {
             let (plan, programs, client) = (plan.clone(), parts.programs.clone(), parts.client.clone());
             let (reports, taken, sampling) = (reports_in.clone(), taken.clone(), parts.sampling);
             let body = move || {
+                let _fall = ThreadFall { worker: index, reports: reports.clone() };
                 let client = client();
                 let orders = order_out;
                 let timing = Timing::Precise;
@@ -182,6 +186,7 @@ impl Run {
             match report {
                 Report::Event(event) => return Some(Delivery::Event(event)),
                 Report::Points(points) => return Some(Delivery::Points(points)),
+                Report::Fell(worker) => return Some(Delivery::Fell(worker)),
                 Report::Window { second: at, window } => {
                     let Some(alignment) = &mut self.alignment else { continue };
                     let complete = alignment.push(at, *window);

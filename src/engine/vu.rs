@@ -12,6 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 
 use super::course::Course;
+use super::fall::Fallen;
 use super::program::{Action, Exchange, Notes, Outcome, Program};
 use super::socket::Session;
 use crate::http::{Cancel, Client, ClientConfig, Dial, Exchanged, Guard};
@@ -30,6 +31,7 @@ pub(super) struct Shared<D: Dial> {
     pub(super) reset_cookies: bool,
     /// A connection is for one iteration.
     pub(super) disconnects: bool,
+    pub(super) fallen: Fallen,
 }
 
 impl<D: Dial> Shared<D> {
@@ -79,6 +81,7 @@ impl<D: Dial> Vu<D> {
     /// Runs from `from` on: iterations until it is told to leave, or cut off.
     pub(super) async fn run(mut self, from: Instant) {
         let shared = self.shared();
+        let _fall = shared.fallen.by_vu(&self.handle);
         if from > Instant::now() {
             self.handle.unless_leaving(self.course.place.timer.until(from)).await;
         }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::Instant;
 
 use super::course::{Course, Place};
+use super::fall::Fallen;
 use super::pause::Pauses;
 use super::program::Program;
 use super::timer::Timer;
@@ -58,6 +59,8 @@ pub enum Report {
     Event(serde_json::Value),
     /// Single requests, where outputs asked for them.
     Points(Points),
+    /// This worker panicked: what it did has come to nothing since, and what was under way on it is cut off.
+    Fell(usize),
 }
 
 /// Makes the program of a VU. Called on the worker's thread.
@@ -108,16 +111,18 @@ pub async fn run<D: Dial>(task: Task<D>) {
         start,
         reset_cookies: plan.http.reset_cookies,
         disconnects: plan.http.connection.reuse == Reuse::Iteration,
+        fallen: Fallen::default(),
     });
     let timer = Timer::new(timing);
     let serving = timer.clone();
-    let serving = tokio::task::spawn_local(async move { serving.serve().await });
+    let mut serving = tokio::task::spawn_local(async move { serving.serve().await });
     let place =
         Rc::new(Place { shared, plan, programs, index, taken, timer: timer.clone(), pauses: Pauses::default() });
     let courses = (0..place.plan.scenarios.len()).map(|scenario| Course::begin(&place, scenario)).collect();
     let crew = Crew { place, courses };
     let mut thread = ThreadClock::new(timing);
     let mut tick = start.max(Instant::now()) + SWEEP;
+    let mut fell = false;
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -134,6 +139,15 @@ pub async fn run<D: Dial>(task: Task<D>) {
                 // A late tick is measured as lag, not made up for.
                 tick = (tick + SWEEP).max(now);
             }
+            // Without it no time passes here.
+            _ = &mut serving => crew.place.shared.fallen.set(),
+        }
+        if crew.place.shared.fallen.get() && !std::mem::replace(&mut fell, true) {
+            let _ = reports.send(Report::Fell(index));
+            crew.courses.iter().for_each(|course| course.kill(Instant::now()));
+        }
+        if serving.is_finished() {
+            break;
         }
         if crew.courses.iter().all(|course| course.is_over()) {
             break;
@@ -186,6 +200,9 @@ impl<D: Dial> Crew<D> {
         let shared = &self.place.shared;
         let now = shared.now();
         let mut recorder = shared.recorder.replace(Recorder::new(0, 0));
+        if shared.fallen.get() {
+            recorder.abandon(now);
+        }
         if let Some((cpu, wall, queued)) = thread.lap(Instant::now()) {
             recorder.cpu(cpu, wall, queued);
         }

@@ -32,7 +32,7 @@ pub fn objections(summary: &Summary, figures: &Figures, per_s: &[f64]) -> Vec<St
         RunState::Finished => {}
         RunState::Interrupted => why.push("it was interrupted by a signal".to_owned()),
         RunState::Stopped => why.push("it was stopped by hand".to_owned()),
-        RunState::Aborted { reason } => why.push(format!("it was aborted: {reason}")),
+        RunState::Aborted { reason, .. } => why.push(format!("it was aborted: {reason}")),
         RunState::Partial => why.push("it was killed, and is partial".to_owned()),
     }
     if figures.requests.completed == 0 {

@@ -26,6 +26,8 @@ pub enum Action {
     BackOff(Duration),
     /// The end of the run, and why.
     Stop(String),
+    /// The same, because it has done as much as it may.
+    Capped(String),
 }
 
 /// Looks at a run while it lasts.
@@ -64,7 +66,7 @@ impl Watch {
     pub fn published(&mut self) -> Option<Action> {
         self.items += 1;
         let most = self.caps.items;
-        (self.items >= most).then(|| Action::Stop(format!("the cap of {most} publishes is reached (--cap items=N)")))
+        (self.items >= most).then(|| Action::Capped(format!("the cap of {most} publishes is reached (--cap items=N)")))
     }
 
     /// Takes a second.
@@ -78,12 +80,12 @@ impl Watch {
         self.bytes = series.iter().fold(self.bytes, |sum, s| sum.saturating_add(s.bytes_sent + s.bytes_received));
         if self.bytes >= self.caps.bytes {
             let most = self.caps.bytes;
-            return Some(Action::Stop(format!("the cap of {most} bytes is reached (--cap bytes=N)")));
+            return Some(Action::Capped(format!("the cap of {most} bytes is reached (--cap bytes=N)")));
         }
         let is_fast = answers.ended > self.caps.rate;
         self.fast = if is_fast { self.fast + 1 } else { 0 };
         let why = || format!("more than the cap of {} requests per second (--cap rate=N)", self.caps.rate);
-        (self.fast >= FAST_S).then(|| Action::Stop(why()))
+        (self.fast >= FAST_S).then(|| Action::Capped(why()))
     }
 
     fn judged(&mut self, second: &Second, answers: &Answers) -> Option<Action> {
@@ -155,7 +157,7 @@ mod tests {
 
     fn why(action: Option<&Action>) -> &str {
         match action {
-            Some(Action::Stop(why)) => why,
+            Some(Action::Stop(why) | Action::Capped(why)) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -217,6 +219,7 @@ mod tests {
         let all = actions(&mut watch, &vec![second(21, (0, 0)); 3]);
         assert!(all[..2].iter().all(Option::is_none) && why(all[2].as_ref()).contains("20 requests per second"));
         assert_eq!(watch.published(), None);
-        assert!(why(watch.published().as_ref()).contains("2 publishes"));
+        let last = watch.published();
+        assert!(matches!(last, Some(Action::Capped(_))) && why(last.as_ref()).contains("2 publishes"));
     }
 }

@@ -7,7 +7,9 @@
 #![expect(clippy::panic, reason = "what never happens ends a test")]
 #![expect(clippy::print_stderr, reason = "a test that skips says why")]
 
+mod balanced;
 mod failure;
+mod killed;
 mod parts;
 mod rehearsal;
 mod storage;

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod confirm;
 mod connections;
 mod contract;
 mod control;
@@ -14,6 +15,7 @@ mod gate;
 mod made;
 mod moody;
 mod options;
+mod panics;
 mod rails;
 mod refusals;
 mod scenarios;

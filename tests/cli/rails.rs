@@ -92,9 +92,10 @@ async fn a_cap_refuses_before_the_run_and_stops_it_when_it_is_reached() {
         [("bytes=5kB", "cap of 5000 bytes"), ("items=2", "cap of 2 publishes"), ("rate=5", "cap of 5 requests")]
     {
         let ended = bench.run(&[&long[..], &["--cap", cap]].concat()).await;
-        ended.fails(122, &[]);
+        ended.fails(123, &[]);
         let document = ended.json();
         assert!(document["state"]["aborted"]["reason"].as_str().unwrap().contains(why), "{document:#}");
+        assert_eq!(document["state"]["aborted"]["cause"], "cap");
         assert!(ended.took.as_secs() < 50, "{ended:#?}");
     }
     assert!(sandbox.items().await.is_empty());

@@ -118,12 +118,29 @@ pub(crate) struct Bench {
     variables: Vec<(&'static str, String)>,
     /// Files that a test wrote: what is in them is meant to be.
     written: RefCell<Vec<PathBuf>>,
+    /// Words that no output may have.
+    never: Vec<&'static str>,
 }
+
+/// A user whom nobody else is.
+fn somebody() -> u32 {
+    61_000 + std::process::id() % 4_000
+}
+
+fn by_somebody(program: &Path) -> Command {
+    let (id, mut command) = (somebody().to_string(), Command::new("setpriv"));
+    command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).arg(program);
+    command
+}
+
+/// What is said of a panic, by us and by whoever is in our way.
+const OF_A_PANIC: [&str; 3] = ["panicked", "RUST_BACKTRACE", "this is a bug in connect-bench"];
 
 impl Bench {
     pub(crate) fn new() -> Bench {
         let (folder, secrets) = (tempfile::tempdir().unwrap(), vec![canary::KEY.to_owned()]);
-        let bench = Bench { folder, secrets, variables: Vec::new(), written: RefCell::default() };
+        let (variables, written, never) = (Vec::new(), RefCell::default(), OF_A_PANIC.to_vec());
+        let bench = Bench { folder, secrets, variables, written, never };
         // A sandbox that the program starts has this key, too.
         bench.with("CONNECT_BENCH_SANDBOX_API_KEY", canary::KEY)
     }
@@ -144,6 +161,12 @@ impl Bench {
     /// A secret that the program comes to know in another way than by the environment.
     pub(crate) fn secret(mut self, value: &str) -> Bench {
         self.secrets.push(value.to_owned());
+        self
+    }
+
+    /// It is meant to panic, and to say so in its own words.
+    pub(crate) fn panics(mut self) -> Bench {
+        self.never.pop();
         self
     }
 
@@ -176,6 +199,19 @@ impl Bench {
         self.start_as(bare(shell), arguments)
     }
 
+    /// The program, as a user to whom limits apply: to root most do not.
+    pub(crate) fn as_somebody<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running<'_> {
+        if !rustix::process::getuid().is_root() {
+            return self.start(arguments);
+        }
+        // What root has built lies where others may not look.
+        let (program, id) = (self.path().join("program"), somebody());
+        std::fs::hard_link(PROGRAM, &program).or_else(|_| std::fs::copy(PROGRAM, &program).map(|_| ())).unwrap();
+        self.written.borrow_mut().push(program.clone());
+        std::os::unix::fs::chown(self.path(), Some(id), Some(id)).unwrap();
+        self.start_as(bare(by_somebody(&program)), arguments)
+    }
+
     /// The program in a pseudo-terminal, with a script in Python that plays a scene there.
     pub(crate) async fn play(&self, script: &str, scene: &str, arguments: &[&str]) -> Ended {
         let mut python = bare(Command::new("python3"));
@@ -189,6 +225,13 @@ impl Bench {
         command.stdin(Stdio::piped());
         let shown = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
         Running { child: command.spawn().unwrap(), bench: self, began: Instant::now(), shown }
+    }
+
+    /// The program with another stderr than what is read here.
+    pub(crate) fn start_saying_to<S: AsRef<OsStr>>(&self, stderr: Stdio, arguments: &[S]) -> Running<'_> {
+        let mut command = program();
+        command.stderr(stderr);
+        self.start_as(command, arguments)
     }
 
     pub(crate) async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ended {
@@ -241,8 +284,23 @@ impl Running<'_> {
         Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap()).unwrap()
     }
 
+    /// From now on the system gives it no further thread, if it was started as somebody.
+    pub(crate) async fn no_more_threads(&self) {
+        let prlimit = Path::new("/usr/bin/prlimit");
+        let is_root = rustix::process::getuid().is_root();
+        let mut command = if is_root { by_somebody(prlimit) } else { Command::new(prlimit) };
+        command.args(["--nproc=1:", "--pid", &self.id().as_raw_nonzero().to_string()]);
+        assert!(command.status().await.unwrap().success());
+    }
+
     /// The address of its endpoint for live control, which it says on stderr.
     pub(crate) async fn address(&mut self) -> String {
+        let url = self.hears("live control: http://").await;
+        url.strip_suffix("/v1/status").unwrap().to_owned()
+    }
+
+    /// Waits for a line on stderr that begins so, and returns the rest of it.
+    pub(crate) async fn hears(&mut self, beginning: &str) -> String {
         let stderr = self.child.stderr.as_mut().unwrap();
         let mut line = Vec::new();
         loop {
@@ -254,8 +312,8 @@ impl Running<'_> {
                 continue;
             }
             let text = String::from_utf8(std::mem::take(&mut line)).unwrap();
-            if let Some(url) = text.strip_prefix("live control: http://") {
-                return url.strip_suffix("/v1/status").unwrap().to_owned();
+            if let Some(rest) = text.strip_prefix(beginning) {
+                return rest.to_owned();
             }
         }
     }
@@ -267,6 +325,11 @@ impl Running<'_> {
     /// Closes the end of its stdout, as `head` does.
     pub(crate) fn deafen(&mut self) {
         drop(self.child.stdout.take());
+    }
+
+    /// Closes the end of its stderr.
+    pub(crate) fn muffle(&mut self) {
+        drop(self.child.stderr.take());
     }
 
     /// Waits for the end, and checks what holds of every end: no panic, no key in any output or file.
@@ -298,7 +361,7 @@ impl Ended {
     /// In every output and every file: no panic, and no key in any form.
     fn check(&self, bench: &Bench) {
         for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
-            for word in ["panicked", "RUST_BACKTRACE"] {
+            for word in &bench.never {
                 assert!(!text.contains(word), "{word} in {name}: {self:#?}");
             }
             for secret in &bench.secrets {

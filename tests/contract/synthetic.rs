@@ -8,11 +8,11 @@ use connect_bench::histogram::Latency;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::{
-    self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Setting,
-    SettingFrom, Target,
+    Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Setting, SettingFrom,
+    Target,
 };
 use connect_bench::server_metrics::{Scrape, read};
-use connect_bench::summary::{Builder, ControlEvent, Controlled, Origin, RunState, Search, Summary};
+use connect_bench::summary::{Builder, Cause, ControlEvent, Controlled, Origin, RunState, Search, Summary};
 use connect_bench::window::{GeneratorWindow, HostSample, Part, ScenarioWindow, Second, Window};
 
 const WARM_UP_S: u64 = 2;
@@ -67,26 +67,16 @@ fn publish(executor: Executor) -> ScenarioPlan {
 }
 
 fn plan(command: &str, target: Target, scenarios: Vec<ScenarioPlan>) -> Plan {
+    let http = HttpPlan { http1_engine: Http1Engine::Hyper, ..HttpPlan::default() };
     Plan {
-        schema: plan::SCHEMA,
         version: "0.1.0".to_owned(),
         command: command.to_owned(),
         run_id: "20260101T000000Z-test".to_owned(),
-        seed: 1,
-        target,
-        http: HttpPlan {
-            user_agent: "connect-bench/0.1.0".to_owned(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: Http1Engine::Hyper,
-            kernel_timestamps: true,
-            connection: connect_bench::connection_options::ConnectionOptions::default(),
-        },
+        http: HttpPlan { user_agent: "connect-bench/0.1.0".to_owned(), ..http },
         workers: 2,
         warm_up: Duration::from_secs(WARM_UP_S),
         duration: Duration::from_secs(WARM_UP_S + STEADY_S),
-        scenarios,
-        thresholds: Vec::new(),
+        ..Plan::of(target, scenarios)
     }
 }
 
@@ -96,18 +86,16 @@ fn setting(name: &str, value: u64, from: SettingFrom) -> Setting {
 
 fn server(sandbox: bool) -> Target {
     Target {
-        url: "https://connect.example.com/".parse().unwrap(),
         sandbox,
         connect_version: Some("2025.09.0".to_owned()),
         node: Some("node-1".to_owned()),
         sandbox_profile: sandbox.then(|| "small".to_owned()),
         content_guid: Some("c0ffee".to_owned()),
-        fetch_with_key: false,
-        processes: None,
         settings: vec![
             setting("max_processes", 6, SettingFrom::Run),
             setting("max_conns_per_process", 20, SettingFrom::Server),
         ],
+        ..Target::at("https://connect.example.com/".parse().unwrap())
     }
 }
 
@@ -123,12 +111,7 @@ fn environment() -> Environment {
 }
 
 fn constant(vus: u32) -> Executor {
-    Executor::ConstantVus {
-        vus,
-        start_time: Duration::ZERO,
-        duration: Duration::from_secs(WARM_UP_S + STEADY_S),
-        start_over: Duration::ZERO,
-    }
+    Executor::constant_vus(vus, Duration::from_secs(WARM_UP_S + STEADY_S))
 }
 
 /// 98 to 100 fetches on two nodes, two of which fail; a publish every fourth second.
@@ -267,7 +250,8 @@ pub(crate) fn empty_load() -> Summary {
         ..server(false)
     };
     let reason = "the server is gone".to_owned();
-    Builder::new(plan("load", target, vec![fetch(constant(10))]), environment()).finish(RunState::Aborted { reason })
+    Builder::new(plan("load", target, vec![fetch(constant(10))]), environment())
+        .finish(RunState::Aborted { reason, cause: Cause::Server })
 }
 
 fn step(vus: u32, per_s: f64, change: Option<f64>, decision: &str) -> Step {

@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use connect_bench::capacity::knee::Knee;
 use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, StepKind};
-use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
-use connect_bench::plan::{
-    self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
-};
+use connect_bench::plan::{Executor, FetchPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target};
 use connect_bench::rundir::{PlanFile, RunDir};
 use connect_bench::server_metrics::{Scrape, read};
 use connect_bench::summary::{Builder, RunState, Search, Summary};
@@ -73,8 +70,7 @@ fn scenario(name: &str, executor: Executor, steps: &[&str], program: ProgramPlan
 }
 
 fn constant(vus: u32, length: u64) -> Executor {
-    let duration = Duration::from_secs(length);
-    Executor::ConstantVus { vus, start_time: Duration::ZERO, duration, start_over: Duration::ZERO }
+    Executor::constant_vus(vus, Duration::from_secs(length))
 }
 
 fn plan(shape: &Shape) -> Plan {
@@ -83,61 +79,28 @@ fn plan(shape: &Shape) -> Plan {
         "ramp" => Executor::Searched { start_vus: 1, max_vus: 512 },
         _ => constant(VUS, length),
     };
-    let fetch = FetchPlan {
-        path: format!("/content/c0ffee/stocks/{}", shape.foreign),
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: None,
-        timeout: Duration::from_secs(60),
-    };
-    let publish = PublishPlan {
-        guid: None,
-        name: "connect-bench-plumber".to_owned(),
-        bundle: "plumber-stocks".to_owned(),
-        bundle_md5: String::new(),
-        bundle_bytes: 4096,
-        path: "/".to_owned(),
-        with_key: true,
-        timeout: Duration::from_secs(60),
-        deploy_timeout: Duration::from_secs(900),
-    };
+    let fetch = FetchPlan::of(&format!("/content/c0ffee/stocks/{}", shape.foreign));
+    let publish = PublishPlan::of("connect-bench-plumber", "plumber-stocks");
     let mut scenarios =
         vec![scenario(&format!("fetch {}", shape.foreign), fetching, &["fetch"], ProgramPlan::Fetch(fetch))];
     if shape.publishes {
         scenarios.push(scenario("publish", constant(1, length), &["upload"], ProgramPlan::Publish(publish)));
     }
     let limit = |text: &str| Limit::from_flag(text).unwrap();
+    let target = Target {
+        connect_version: Some(format!("2026.06.0 {}", shape.foreign)),
+        content_guid: Some(format!("c0ffee-{}", shape.foreign)),
+        ..Target::at("https://connect.example.com/".parse().unwrap())
+    };
     Plan {
-        schema: plan::SCHEMA,
         version: "0.1.0".to_owned(),
         command: shape.command.to_owned(),
         run_id: "synthetic".to_owned(),
-        seed: 1,
-        target: Target {
-            url: "https://connect.example.com/".parse().unwrap(),
-            sandbox: false,
-            connect_version: Some(format!("2026.06.0 {}", shape.foreign)),
-            node: None,
-            sandbox_profile: None,
-            content_guid: Some(format!("c0ffee-{}", shape.foreign)),
-            fetch_with_key: false,
-            processes: None,
-            settings: Vec::new(),
-        },
-        http: HttpPlan {
-            user_agent: "connect-bench".to_owned(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: Http1Engine::Own,
-            kernel_timestamps: true,
-            connection: ConnectionOptions::default(),
-        },
         workers: 2,
         warm_up: Duration::from_secs(shape.warm_up),
         duration: Duration::from_secs(length),
-        scenarios,
         thresholds: vec![limit("http_req_duration: p(95)<500"), limit("http_req_failed: rate<0.0001")],
+        ..Plan::of(target, scenarios)
     }
 }
 

@@ -36,7 +36,7 @@ fn steered(plan: Plan, latency_ms: u64, orders: &[(u64, Order)]) -> Vec<(Part, W
                     assert!(second.window.balanced());
                     seconds.push((second.part, second.window));
                 }
-                Some(Some(Delivery::Event(_) | Delivery::Points(_))) => {}
+                Some(Some(Delivery::Event(_) | Delivery::Points(_) | Delivery::Fell(_))) => {}
             }
         }
     })

@@ -70,7 +70,7 @@ pub(in crate::report) fn sentences(summary: &Summary, figures: &Figures) -> Vec<
         RunState::Finished => String::new(),
         RunState::Interrupted => "Interrupted; what there is: ".to_owned(),
         RunState::Stopped => "Stopped; what there is: ".to_owned(),
-        RunState::Aborted { reason } => format!("Aborted ({reason}); what there is: "),
+        RunState::Aborted { reason, .. } => format!("Aborted ({reason}); what there is: "),
         RunState::Partial => {
             let planned = summary.plan.duration.saturating_sub(summary.plan.warm_up).as_secs_f64();
             format!("PARTIAL, {} of {}: ", duration(figures.seconds), duration(planned))
