@@ -18,6 +18,7 @@ mod invocation;
 mod rehearsal;
 mod report;
 mod runs;
+mod runtime;
 mod sandbox;
 mod selftest;
 mod server;
@@ -36,6 +37,7 @@ pub use invocation::{flags, load, parse, reparse, typed_key};
 pub use rehearsal::RehearsalArgs;
 pub use report::{ReportArgs, SummaryStyle};
 pub use runs::{CompletionsArgs, ManArgs, RunsAction, RunsArgs, pages};
+pub use runtime::RuntimeArgs;
 pub use sandbox::{
     ContentKind, NodeArgs, ProxyArgs, SandboxArgs, SandboxCommand, SandboxCommands, SandboxLog, TellArgs, UpArgs,
 };

@@ -53,6 +53,7 @@ mod retry;
 mod run;
 mod run_file;
 mod runs;
+mod runtime;
 mod sandbox;
 mod scrape;
 mod selftest;

@@ -85,7 +85,7 @@ struct Seen {
 }
 
 /// Every rule, in the order in which they are shown within a severity.
-const RULES: [Rule; 20] = [
+const RULES: [Rule; 21] = [
     ("generator-bound", time::generator_bound),
     ("clock-jump", time::clock_jump),
     ("little-open", time::little_open),
@@ -94,6 +94,7 @@ const RULES: [Rule; 20] = [
     ("latency-rising", time::latency_rising),
     ("throttled", time::throttled),
     ("process-limit", server::process_limit),
+    ("server-cpu", server::cpu),
     ("cold-start", server::cold_start),
     ("publish-interference", server::publish_interference),
     ("delayed-ack", server::delayed_ack),

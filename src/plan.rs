@@ -75,6 +75,33 @@ pub struct Target {
     /// How many processes serve the content item, where the server says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<Processes>,
+    /// How the server runs the content item, as far as it says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
+}
+
+/// A process setting of the content item, as it holds in the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// Connect's name of it.
+    pub name: String,
+    /// Its value; times in seconds.
+    pub value: serde_json::Number,
+    /// Who has it so.
+    pub from: SettingFrom,
+}
+
+/// Who has a setting so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingFrom {
+    /// A flag of the run.
+    Run,
+    /// The content item.
+    Content,
+    /// The server, for all that have none of their own.
+    Server,
 }
 
 /// What follows the profile's name where the sandbox ran content in real processes.

@@ -13,6 +13,7 @@ pub mod nodes;
 pub mod provision;
 pub mod publish;
 pub mod servers;
+pub mod settings;
 #[cfg(test)]
 mod stub;
 mod transport;

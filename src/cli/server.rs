@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::runtime::RuntimeArgs;
 use super::sandbox::ContentKind;
 use crate::rails::CapList;
 use crate::secret::KeyText;
@@ -128,4 +129,7 @@ pub struct ContentArgs {
     /// Publish to a new content item each time and delete it afterwards, instead of to the same one.
     #[arg(long)]
     pub publish_new_content: bool,
+    /// How the server runs it.
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
 }

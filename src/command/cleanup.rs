@@ -48,7 +48,8 @@ fn text(report: &CleanupReport, dry_run: bool) -> String {
         }
     };
     list(if dry_run { "would delete" } else { "deleted" }, &report.deleted);
+    list(if dry_run { "would restore" } else { "restored" }, &report.restored);
     list("left alone", &report.kept);
-    list("NOT DELETED", &report.failed);
+    list("NOT DONE", &report.failed);
     if out.is_empty() { "nothing of ours is there\n".to_owned() } else { out }
 }

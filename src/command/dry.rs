@@ -8,10 +8,12 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::rails::Rails;
 use super::run::{Shape, Work};
+use super::runtime;
 use super::target::{self, Aim};
 use super::{hosts, output};
 use crate::cli::RunArgs;
 use crate::exit::Exit;
+use crate::posit_connect::settings::values;
 use crate::report::number::{count, duration};
 use crate::schedule::Executor;
 
@@ -24,6 +26,8 @@ struct DryRun {
     /// Why it would be refused; `null` where it would not.
     refused: Option<String>,
     creates: Vec<String>,
+    /// Process settings of the content that are set.
+    sets: Vec<String>,
     duration_s: f64,
     warm_up_s: f64,
     most_vus: u64,
@@ -58,6 +62,7 @@ pub(super) fn run(args: &RunArgs, shape: &Shape) -> Result<Exit, Failure> {
         let items = if content.publish_new_content { "a content item for each publish" } else { "one content item" };
         creates.push(format!("{items} of the publish loop, with a bundle for each publish"));
     }
+    let settings = set(args)?;
     let skipped = |work: &Work| matches!(work, Work::Publish) && (content.no_publish || !publishes);
     let scenarios: Vec<Row> =
         shape.slots.iter().filter(|slot| !skipped(&slot.work)).map(|slot| row(&slot.name, &slot.executor)).collect();
@@ -69,6 +74,7 @@ pub(super) fn run(args: &RunArgs, shape: &Shape) -> Result<Exit, Failure> {
         target,
         refused,
         creates,
+        sets: settings,
         duration_s: shape.duration.as_secs_f64(),
         warm_up_s: shape.warm_up.as_secs_f64(),
         most_vus: scenarios.iter().map(|row| u64::from(row.most_vus)).sum(),
@@ -85,6 +91,13 @@ pub(super) fn run(args: &RunArgs, shape: &Shape) -> Result<Exit, Failure> {
     };
     output::print(&text)?;
     Ok(exit)
+}
+
+/// The process settings, and whether they are put back.
+fn set(args: &RunArgs) -> Result<Vec<String>, Failure> {
+    let back = if args.content.content.is_some() { " (put back at the end)" } else { "" };
+    let all = values(&runtime::wanted(&args.content.runtime)?);
+    Ok(all.into_iter().map(|(name, value)| format!("{name} {value}{back}")).collect())
 }
 
 fn row(name: &str, executor: &Executor) -> Row {
@@ -137,6 +150,9 @@ impl DryRun {
         }
         for what in &self.creates {
             let _ = writeln!(out, "makes, and deletes at its end: {what}");
+        }
+        if !self.sets.is_empty() {
+            let _ = writeln!(out, "sets on the content that is fetched: {}", self.sets.join(", "));
         }
         let (length, warm_up) = (duration(self.duration_s), duration(self.warm_up_s));
         let _ = writeln!(out, "lasts {length}, {warm_up} of it warm-up; at most {} VUs", count(self.most_vus));

@@ -13,7 +13,7 @@ use super::outs::Outs;
 use super::rails::Rails;
 use super::rehearsal::Script;
 use super::resume::Before;
-use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
+use super::run::{FETCH, PUBLISH, Place, Shape, check_files, check_run, execute, verdict};
 use super::scrape::Scrapes;
 use super::session::prepare;
 use super::signals::Signals;
@@ -59,7 +59,7 @@ pub(super) async fn run(args: &LoadArgs) -> Result<Exit, Failure> {
 async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failure> {
     let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
-    check_engine(&args.run.engine)?;
+    check_run(&args.run)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
     let mut thresholds = thresholds(&args.threshold)?;

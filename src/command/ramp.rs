@@ -15,7 +15,7 @@ use super::output;
 use super::outs::Outs;
 use super::pages;
 use super::rails::Rails;
-use super::run::{Place, Shape, aborted, check_engine, check_files, execute, verdict};
+use super::run::{Place, Shape, aborted, check_files, check_run, execute, verdict};
 use super::scrape::Scrapes;
 use super::session::{Session, prepare};
 use super::signals::Signals;
@@ -39,7 +39,7 @@ struct Ramped {
 pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
     let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
-    check_engine(&args.run.engine)?;
+    check_run(&args.run)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let baselines = output::baselines(&args.baseline)?;
     let config = config(args)?;

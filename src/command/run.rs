@@ -13,6 +13,7 @@ use super::panics::caught;
 use super::programs::{AGENT, Kitchen, PUBLISH_STEPS};
 use super::rehearsal::Script;
 use super::resume::Before;
+use super::runtime;
 use super::session::Session;
 use super::signals::Signals;
 use super::view::View;
@@ -21,6 +22,7 @@ use crate::cli::{self, EngineArgs, OutputArgs, RunArgs};
 use crate::exit::Exit;
 use crate::host::{self, Environment};
 use crate::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepsPlan};
+use crate::posit_connect::types::RuntimeSettings;
 use crate::rundir;
 use crate::summary::{Cause, Figures, RunState, Summary};
 use crate::threshold::{self, Limit};
@@ -147,10 +149,15 @@ impl Shape {
 /// Shortest time-out that makes sense: deadlines are looked at every 20 ms.
 const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Refuses what no request could keep to.
-pub(super) fn check_engine(engine: &EngineArgs) -> Result<(), Failure> {
-    if engine.timeout < LEAST_TIMEOUT {
+/// Refuses what no request could keep to, and what no server takes.
+pub(super) fn check_run(args: &RunArgs) -> Result<(), Failure> {
+    if args.engine.timeout < LEAST_TIMEOUT {
         return Err(Failure::usage("--timeout: at least 100ms"));
+    }
+    if runtime::wanted(&args.content.runtime)? != RuntimeSettings::default() && args.target.url.is_some() {
+        return Err(Failure::usage(
+            "--max-processes and its like are settings of Connect's: --url knows no Connect (--content names an item)",
+        ));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::output;
 use super::outs::Outs;
 use super::rails::Rails;
 use super::relative;
-use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
+use super::run::{Place, Shape, Slot, Work, check_files, check_run, execute, verdict};
 use super::scrape::Scrapes;
 use super::session::{prepare, with_left};
 use super::target::{self, Aim};
@@ -29,7 +29,7 @@ use crate::scenario::{self, Exec, LoadTest, Scenario};
 pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
     let mut view = View::of_run(&args.run);
     output::check(&args.run.output)?;
-    check_engine(&args.run.engine)?;
+    check_run(&args.run)?;
     let baselines = output::baselines(&args.baseline)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let mut load_test = read(&args.file)?;

@@ -15,6 +15,7 @@ use super::parts::StepBundles;
 use super::plain;
 use super::programs::Ingredients;
 use super::rails::Health;
+use super::runtime;
 use super::signals::Signals;
 use super::target::{Aim, ConnectAim, extra_roots};
 use super::view::View;
@@ -22,7 +23,7 @@ use crate::cli::{ContentArgs, EngineArgs, FetchAuth};
 use crate::connection_options::ConnectionOptions;
 use crate::exit::Exit;
 use crate::http::tls;
-use crate::plan::{FetchPlan, Processes, PublishPlan, REAL_PROCESSES, Target};
+use crate::plan::{FetchPlan, PublishPlan, REAL_PROCESSES, Target};
 use crate::posit_connect::bundle::{Bundle, BundleOptions};
 use crate::posit_connect::fixtures::Fixture;
 use crate::posit_connect::journal::{Journal, Kind, item_prefix};
@@ -30,7 +31,7 @@ use crate::posit_connect::manifest::{AppMode, Runtimes};
 use crate::posit_connect::provision::{
     self, Access, Expected, FetchTarget, ProvisionError, ProvisionPlan, Provisioned, PublishItem, PublishTarget,
 };
-use crate::posit_connect::types::{Content, RuntimeSettings};
+use crate::posit_connect::types::RuntimeSettings;
 use crate::posit_connect::{ApiError, Client, nodes};
 use crate::scenario::LoadTest;
 use crate::summary::Summary;
@@ -155,8 +156,8 @@ async fn connect(
     };
     let fetch = fetch_plan(&made, content, engine);
     let guid = Some(made.fetch.content.guid.clone());
-    let processes = processes(&server.client, &made.fetch.content).await;
-    let target = Target { content_guid: guid, fetch_with_key: fetch.with_key, processes, ..target };
+    let (settings, processes) = runtime::effective(&server.client, &made.fetch.content, &bundles.runtime).await;
+    let target = Target { content_guid: guid, fetch_with_key: fetch.with_key, processes, settings, ..target };
     let publish = bundles.publish_plan(&made, content, engine);
     let root = server.client.server().content(&made.fetch.content.guid).path().to_owned();
     let server = Some(server);
@@ -201,21 +202,9 @@ async fn preflight(client: &Client, aim: &ConnectAim, publishes: bool) -> Result
         content_guid: None,
         fetch_with_key: false,
         processes: None,
+        settings: Vec::new(),
     };
     Ok((target, Runtimes { python, r }))
-}
-
-/// The limits of the content item's processes: its own, and where it has none the server's. `None` where neither says.
-async fn processes(client: &Client, content: &Content) -> Option<Processes> {
-    let defaults = client.scheduler_settings(&content.app_mode).await.ok().flatten().unwrap_or_default();
-    let default =
-        |name: &str| defaults.get(name).and_then(serde_json::Value::as_u64).and_then(|n| u32::try_from(n).ok());
-    let own = &content.runtime;
-    Some(Processes {
-        min: own.min_processes.or_else(|| default("min_processes")).unwrap_or(0),
-        max: own.max_processes.or_else(|| default("max_processes"))?,
-        max_conns: own.max_conns_per_process.or_else(|| default("max_conns_per_process"))?,
-    })
 }
 
 fn not_ready(error: ProvisionError) -> Failure {
@@ -243,6 +232,8 @@ struct Bundles {
     publish: Option<(Bundle, String)>,
     fetch_is_ours: bool,
     publish_is_ours: bool,
+    /// How the server is to run the first.
+    runtime: RuntimeSettings,
 }
 
 impl Bundles {
@@ -273,6 +264,7 @@ impl Bundles {
             publish,
             fetch_is_ours: content.fetch_bundle.is_none() && content.content.is_none(),
             publish_is_ours: content.publish_bundle.is_none(),
+            runtime: runtime::wanted(&content.runtime)?,
         })
     }
 
@@ -282,10 +274,12 @@ impl Bundles {
         let path = path.unwrap_or_else(|| if self.fetch_is_ours { FLASK_PATH.to_owned() } else { "/".to_owned() });
         let fetch = match (&self.fetch, &content.content) {
             (Some(bundle), _) => {
-                let runtime = RuntimeSettings::default();
-                FetchTarget::Publish { bundle: Box::new(bundle.clone()), runtime, access }
+                FetchTarget::Publish { bundle: Box::new(bundle.clone()), runtime: self.runtime.clone(), access }
             }
-            (None, reference) => FetchTarget::Existing(reference.clone().unwrap_or_default()),
+            (None, reference) => FetchTarget::Existing {
+                reference: reference.clone().unwrap_or_default(),
+                runtime: self.runtime.clone(),
+            },
         };
         let stock = self.fetch_is_ours && path.starts_with("/stocks/") && path.split('/').count() == 3;
         ProvisionPlan {

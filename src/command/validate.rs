@@ -9,7 +9,7 @@ use super::drive::Log;
 use super::failure::Failure;
 use super::load::{conclude, warm_up, whole_seconds};
 use super::rails::Rails;
-use super::run::{Place, Shape, check_engine, check_files, execute, verdict};
+use super::run::{Place, Shape, check_files, check_run, execute, verdict};
 use super::session::prepare;
 use super::target;
 use super::view::View;
@@ -29,7 +29,7 @@ pub(super) async fn run(
 ) -> Result<(Validation, Vec<String>, Exit), Failure> {
     let mut view = View::new(args.run.output.quiet);
     let length = whole_seconds(length, "--validate")?;
-    check_engine(&args.run.engine)?;
+    check_run(&args.run)?;
     let choices = args.run.connection.choices().map_err(Failure::usage)?;
     let seed = args.run.engine.seed;
     let (mut aim, mut signals) = target::resolve(&args.run.server, &args.run.target, seed, &view).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::{Executor, Plan, ProgramPlan, ScenarioPlan};
+use crate::plan::{Executor, Plan, ProgramPlan, ScenarioPlan, Target};
 use crate::summary::Summary;
 
 /// A property of a run that a comparison depends on.
@@ -37,6 +37,7 @@ const PROPERTIES: &[Property] = &[
     must("harness", "major version of connect-bench"),
     may("server", "the server"),
     may("connect_version", "Connect's version"),
+    may("process_settings", "how the server runs the content"),
     may("publish_bundle", "the bundle that is published"),
     may("harness_version", "version of connect-bench"),
     may("http1_engine", "who speaks HTTP/1.1"),
@@ -96,6 +97,7 @@ impl Fingerprint {
             // A sandbox of our own has another port each time.
             ("server", target.sandbox_profile.is_none().then_some(server)),
             ("connect_version", target.connect_version.clone()),
+            ("process_settings", (!target.settings.is_empty()).then(|| settings(target))),
             ("publish_bundle", bundle),
             ("harness_version", Some(summary.version.clone())),
             (
@@ -130,6 +132,13 @@ impl Fingerprint {
         }
         differences
     }
+}
+
+/// Process settings in one line.
+fn settings(target: &Target) -> String {
+    let all: Vec<String> =
+        target.settings.iter().map(|setting| format!("{} {}", setting.name, setting.value)).collect();
+    all.join(", ")
 }
 
 /// The load in one line: each scenario with its executor and what its VUs do.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use super::{Facts, Seen, Severity, percent};
 use crate::capacity::search::Outcome;
+use crate::plan::Executor;
+use crate::server_metrics::{Figure, Metric};
 use crate::steady::Publishing;
 use crate::summary::Point;
 
@@ -41,6 +43,45 @@ pub(super) fn process_limit(facts: &Facts<'_>) -> Option<Seen> {
     let finding =
         format!("{vus:.0} VUs load an item whose processes take {slots:.0} requests at once: the others wait");
     Some(Seen { severity: Severity::Informs, finding, evidence, advice })
+}
+
+/// A machine whose cores are at work for this share of the time has none to spare.
+const USED_UP: f64 = 0.9;
+/// Fewest answers of a server that show it.
+const FEWEST_ANSWERS: u64 = 6;
+
+/// A machine under load has no CPU left: of a load test on average, of a search in so many answers.
+pub(super) fn cpu(facts: &Facts<'_>) -> Option<Seen> {
+    let places = &facts.summary.server_metrics;
+    let shares = places.iter().flat_map(|place| &place.figures);
+    let shares: Vec<&Figure> = shares.filter(|figure| figure.metric == Metric::MachineCpuShare).collect();
+    let is_ramp =
+        facts.plan.fetch_scenarios().any(|at| matches!(facts.plan.scenarios[at].executor, Executor::Searched { .. }));
+    let used_up = |figure: &&&Figure| match is_ramp {
+        true => figure.points.iter().filter(|(_, share)| *share >= USED_UP).count() as u64 >= FEWEST_ANSWERS,
+        false => figure.samples >= FEWEST_ANSWERS && figure.mean.is_some_and(|mean| mean >= USED_UP),
+    };
+    let busy: Vec<&&Figure> = shares.iter().filter(used_up).collect();
+    let most = busy.iter().filter_map(|figure| figure.max).fold(0.0, f64::max);
+    let mean = busy.iter().filter_map(|figure| figure.mean).fold(0.0, f64::max);
+    let when = if is_ramp { "at the highest loads" } else { "on average" };
+    (!busy.is_empty()).then(|| Seen {
+        severity: Severity::Informs,
+        finding: format!(
+            "{} of {} machines that were asked had no CPU to spare {when}: at most {} at work",
+            busy.len(),
+            shares.len(),
+            percent(most)
+        ),
+        evidence: vec![
+            ("machines", shares.len() as f64),
+            ("machines_without_spare_cpu", busy.len() as f64),
+            ("highest_mean_share", mean),
+            ("highest_share", most),
+        ],
+        advice: "The processors are the limit: more processes will not help. Add cores or nodes, or make what is fetched \
+                 cheaper; where several nodes share the load, look whether all of them are busy.",
+    })
 }
 
 /// Slow answers that come at the beginning only.

@@ -8,6 +8,7 @@ use crate::generator::Health;
 use crate::host::Environment;
 use crate::outcome::ErrorKind;
 use crate::plan::{Executor, FetchPlan, Processes, ProgramPlan, PublishPlan, ScenarioPlan, Target};
+use crate::server_metrics::Scrape;
 use crate::stats::random::Random;
 use crate::summary::{Builder, RunState};
 use crate::window::{HostSample, NodeWindow, Part, Second, Window};
@@ -70,6 +71,17 @@ fn clean(at: u64, per_s: f64, random: &mut Random) -> Second {
     Second { second: at, part: Part::Steady, window, host }
 }
 
+fn environment() -> Environment {
+    Environment {
+        started: jiff::Timestamp::UNIX_EPOCH,
+        host: "generator".to_owned(),
+        kernel: "6".to_owned(),
+        cores: 2,
+        memory_bytes: None,
+        open_files_limit: None,
+    }
+}
+
 /// Runs a load test of which each second is made by `make`; `change` changes the plan.
 fn ran(
     length_s: u64,
@@ -79,15 +91,7 @@ fn ran(
     let mut plan = plan();
     plan.duration = seconds(length_s);
     change(&mut plan);
-    let environment = Environment {
-        started: jiff::Timestamp::UNIX_EPOCH,
-        host: "generator".to_owned(),
-        kernel: "6".to_owned(),
-        cores: 2,
-        memory_bytes: None,
-        open_files_limit: None,
-    };
-    let (mut builder, mut random) = (Builder::new(plan, environment), Random::new(4));
+    let (mut builder, mut random) = (Builder::new(plan, environment()), Random::new(4));
     (0..length_s).for_each(|at| builder.add(&make(at, &mut random)));
     let summary = builder.finish(RunState::Finished);
     of(&summary, &Figures::of(&summary), &SteadyState::of(&summary))
@@ -234,6 +238,37 @@ fn more_vus_than_the_processes_take() {
     // Two nodes.
     assert_eq!((insights[0].evidence["requests_at_once"], insights[0].severity), (20.0, Severity::Informs));
     assert!(limited(4).is_empty());
+}
+
+#[test]
+fn a_machine_without_cpu_to_spare() {
+    let asked = |executor: Option<Executor>, busy: fn(u64) -> f64| {
+        let mut plan = plan();
+        plan.scenarios[0].executor = executor.unwrap_or(plan.scenarios[0].executor.clone());
+        let (mut builder, mut random) = (Builder::new(plan, environment()), Random::new(4));
+        (0..SHORT_S).for_each(|at| builder.add(&clean(at, PER_S, &mut random)));
+        let mut used = 0.0;
+        for at in (0..=SHORT_S).step_by(5) {
+            for (url, used) in [("a", used), ("b", 0.0)] {
+                let idle = at as f64 - used;
+                let text = format!("node_cpu_seconds_total {used}\nnode_cpu_seconds_total{{mode=\"idle\"}} {idle}\n");
+                let values = crate::server_metrics::read(&text);
+                builder.scrape(Scrape { at_s: at as f64, url: url.to_owned(), values, error: None });
+            }
+            used += 5.0 * busy(at);
+        }
+        let summary = builder.finish(RunState::Finished);
+        of(&summary, &Figures::of(&summary), &SteadyState::of(&summary))
+    };
+    let insights = asked(None, |_| 0.96);
+    assert_eq!(seen(&insights), ["server-cpu"]);
+    assert_eq!((insights[0].evidence["machines"], insights[0].evidence["machines_without_spare_cpu"]), (2.0, 1.0));
+    assert!(asked(None, |_| 0.85).is_empty());
+    // A few busy seconds are no limit, but of a ramp they are its highest stages.
+    let last: fn(u64) -> f64 = |at| if at > 145 { 1.0 } else { 0.3 };
+    assert!(asked(None, last).is_empty());
+    let ramp = Executor::Searched { start_vus: 1, max_vus: VUS };
+    assert_eq!(seen(&asked(Some(ramp), last)), ["server-cpu"]);
 }
 
 #[test]

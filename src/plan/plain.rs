@@ -49,6 +49,7 @@ impl Target {
             content_guid: None,
             fetch_with_key: false,
             processes: None,
+            settings: Vec::new(),
         }
     }
 }

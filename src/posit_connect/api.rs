@@ -19,8 +19,8 @@ use super::error::ApiError;
 use super::journal::PREFIX;
 use super::transport::{Answer, ApiCounts, Call, ClientConfig, Transport};
 use super::types::{
-    Content, ContentPatch, Deployed, Hit, Installations, NewContent, SchedulerSettings, ServerSettings, Task,
-    UploadedBundle, User, Visits, is_id,
+    Content, Deployed, Hit, Installations, NewContent, SchedulerSettings, ServerSettings, Task, UploadedBundle, User,
+    Visits, is_id,
 };
 
 /// Media type of a bundle.
@@ -246,7 +246,7 @@ impl Client {
     ///
     /// # Errors
     /// As every call.
-    pub async fn patch_content(&self, guid: &str, patch: &ContentPatch) -> Result<Content, ApiError> {
+    pub async fn patch_content<T: Serialize>(&self, guid: &str, patch: &T) -> Result<Content, ApiError> {
         let call = self.with_json(Method::PATCH, &["v1", "content", guid], patch);
         self.content_from(&call).await
     }

@@ -13,6 +13,7 @@ use super::api::Client;
 use super::error::ApiError;
 use super::journal::{Journal, JournalError, Kind, PREFIX, Remaining, peek};
 use super::provision::is_ours;
+use super::settings::{self, Change, Restored};
 use super::types::{Content, User};
 
 /// How to clean up.
@@ -42,6 +43,8 @@ pub struct CleanupItem {
 pub struct CleanupReport {
     /// Deleted, or with `dry_run` what would be.
     pub deleted: Vec<CleanupItem>,
+    /// Settings that were put back, or with `dry_run` would be; `name` says of which item.
+    pub restored: Vec<CleanupItem>,
     /// Left alone, with the reason.
     pub kept: Vec<CleanupItem>,
     /// Could not be deleted, with the reason.
@@ -103,6 +106,10 @@ impl Cleanup<'_> {
                     self.keep(item.guid, item.name, format!("it is on {}", item.server));
                     continue;
                 }
+                if let Some(change) = &item.change {
+                    self.restore(journal, &item.name, change).await;
+                    continue;
+                }
                 // Without an identifier it is found by its name, or was never made.
                 let Some(guid) = item.guid else { continue };
                 match self.client.content(&guid).await {
@@ -115,6 +122,28 @@ impl Cleanup<'_> {
                     Err(error) => self.fail(Some(guid), item.name, &error),
                 }
             }
+        }
+    }
+
+    /// Puts settings of somebody's own item back. Whatever age is asked for: no run is at them any more.
+    async fn restore(&mut self, journal: &mut Journal, name: &str, change: &Change) {
+        let item = |reason| CleanupItem { guid: None, name: name.to_owned(), reason };
+        if self.options.dry_run {
+            return self.report.restored.push(item(None));
+        }
+        match settings::restore(self.client, change).await {
+            Ok(Restored::Done) => self.report.restored.push(item(None)),
+            Ok(Restored::Gone) => {
+                self.report.kept.push(item(Some("there is no such content item any more".to_owned())));
+            }
+            Ok(Restored::ChangedSince(names)) => {
+                let reason = format!("{} changed by somebody since, and left alone", names.join(", "));
+                self.report.restored.push(item(Some(reason)));
+            }
+            Err(error) => return self.fail(None, name.to_owned(), &error),
+        }
+        if let Err(error) = journal.deleted(name) {
+            self.report.failed.push(item(Some(error.to_string())));
         }
     }
 
@@ -164,6 +193,8 @@ impl Cleanup<'_> {
                 let left = self.report.kept.iter().chain(&self.report.failed).any(|other| match item.kind {
                     Kind::Content => other.name == item.name || (other.guid.is_some() && other.guid == item.guid),
                     Kind::ContentPrefix => other.name.starts_with(&item.name),
+                    // Noted where it was done.
+                    Kind::Settings => true,
                 });
                 if !left && let Err(error) = journal.deleted(&item.name) {
                     let reason = Some(error.to_string());
@@ -192,5 +223,6 @@ fn belongs(item: &Remaining, content: &Content) -> bool {
     match item.kind {
         Kind::Content => item.name == content.name || item.guid.as_deref() == Some(content.guid.as_str()),
         Kind::ContentPrefix => content.name.starts_with(&item.name),
+        Kind::Settings => false,
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::settings::Change;
+
 /// Name of the journal in a run's directory.
 pub const JOURNAL: &str = "journal.ndjson";
 /// What every name that we give begins with.
@@ -43,6 +45,8 @@ pub enum Kind {
     Content,
     /// Any number of content items whose names begin so.
     ContentPrefix,
+    /// Nothing that is made: process settings of somebody's own content item, which were changed.
+    Settings,
 }
 
 /// One line.
@@ -50,6 +54,7 @@ pub enum Kind {
 #[serde(tag = "record", rename_all = "snake_case")]
 enum Record {
     Intent { kind: Kind, name: String, run_id: String, server: String },
+    Changing { change: Change, run_id: String, server: String },
     Created { name: String, guid: String },
     Deleted { name: String },
 }
@@ -65,8 +70,11 @@ pub struct Remaining {
     pub run_id: String,
     /// The server, as its address.
     pub server: String,
-    /// The identifier, where the server confirmed that it made it.
+    /// The identifier, where the server confirmed that it made it. Never that of an item which is not ours.
     pub guid: Option<String>,
+    /// Of settings that were changed: what they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<Change>,
 }
 
 /// A journal: appended to, one JSON object per line.
@@ -120,6 +128,15 @@ impl Journal {
         self.append(Record::Intent { kind, name, run_id, server })
     }
 
+    /// Notes that settings of an item that is not ours are about to be changed. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// Where that fails; then nothing may be changed.
+    pub fn changing(&mut self, change: &Change, run_id: &str, server: &str) -> Result<(), JournalError> {
+        let (change, run_id, server) = (change.clone(), run_id.to_owned(), server.to_owned());
+        self.append(Record::Changing { change, run_id, server })
+    }
+
     /// Notes that the item of this name was made.
     ///
     /// # Errors
@@ -128,7 +145,7 @@ impl Journal {
         self.append(Record::Created { name: name.to_owned(), guid: guid.to_owned() })
     }
 
-    /// Notes that what was intended under this name is gone from the server.
+    /// Notes that what was intended under this name is gone from the server, or settings of this name are put back.
     ///
     /// # Errors
     /// Where it cannot be written.
@@ -182,7 +199,14 @@ fn remaining(records: &[Record]) -> Vec<Remaining> {
         match record.clone() {
             Record::Intent { kind, name, run_id, server } => {
                 open.retain(|item| item.name != name);
-                open.push(Remaining { kind, name, run_id, server, guid: None });
+                open.push(Remaining { kind, name, run_id, server, guid: None, change: None });
+            }
+            Record::Changing { change, run_id, server } => {
+                let (kind, name) = (Kind::Settings, change.name());
+                // The first one knows what they were before all of them.
+                if !open.iter().any(|item| item.name == name) {
+                    open.push(Remaining { kind, name, run_id, server, guid: None, change: Some(change) });
+                }
             }
             Record::Created { name, guid } => {
                 if let Some(item) = open.iter_mut().find(|item| item.name == name) {

@@ -13,6 +13,7 @@ use super::api::{Client, Fetched};
 use super::bundle::Bundle;
 use super::error::ApiError;
 use super::journal::{Journal, JournalError, Kind, MARKER, Remaining, description, item_name, item_prefix};
+use super::settings::{self, Restored, SettingsError};
 use super::types::{Content, ContentPatch, NewContent, RuntimeSettings, is_id};
 
 /// The pause between two looks at an application that does not answer yet.
@@ -41,8 +42,13 @@ pub enum FetchTarget {
         /// Who may fetch it.
         access: Access,
     },
-    /// A content item that is there already, by GUID or address.
-    Existing(String),
+    /// A content item that is there already.
+    Existing {
+        /// Its GUID or address.
+        reference: String,
+        /// Process settings for the time of the run; those that are `None` stay.
+        runtime: RuntimeSettings,
+    },
 }
 
 /// What a probe's answer must be.
@@ -202,7 +208,11 @@ pub async fn provision(
     plan: &ProvisionPlan,
 ) -> Result<Provisioned, ProvisionError> {
     let (content, with_key) = match &plan.fetch {
-        FetchTarget::Existing(reference) => existing(client, reference).await?,
+        FetchTarget::Existing { reference, runtime } => {
+            let (content, with_key) = existing(client, reference).await?;
+            let changed = settings::change(client, journal, &plan.run_id, content, runtime).await;
+            (changed.map_err(not_changed)?, with_key)
+        }
         FetchTarget::Publish { bundle, runtime, access } => {
             let content = create(client, journal, plan, "fetch").await?;
             deploy(client, plan, &content.guid, bundle).await?;
@@ -261,6 +271,13 @@ async fn configure(
     let what = "set who may fetch the content item and its process settings \
                 (where the server does not permit access for everyone, let the VUs send the key)";
     client.patch_content(guid, &patch).await.map_err(doing(what))
+}
+
+fn not_changed(error: SettingsError) -> ProvisionError {
+    match error {
+        SettingsError::Api(source) => doing("set the process settings of the content item")(source),
+        SettingsError::Journal(error) => error.into(),
+    }
 }
 
 async fn existing(client: &Client, reference: &str) -> Result<(Content, bool), ProvisionError> {
@@ -412,12 +429,24 @@ pub async fn deprovision(client: &Client, journal: &mut Journal, within: Duratio
 /// Removes what one intent stands for.
 async fn remove(client: &Client, item: &Remaining) -> Result<(), String> {
     let failed = |error: ApiError| error.to_string();
+    if let Some(change) = &item.change {
+        return match settings::restore(client, change).await.map_err(failed)? {
+            Restored::Done | Restored::Gone => Ok(()),
+            // Somebody's decision, and not ours to undo.
+            Restored::ChangedSince(names) => {
+                tracing::warn!("{}: {} changed by somebody since, and left alone", item.name, names.join(", "));
+                Ok(())
+            }
+        };
+    }
     if let Some(guid) = &item.guid {
         return client.delete_content(guid).await.map_err(failed);
     }
     // Whether the server made it is not known: the answer never came.
     let me = client.me().await.map_err(failed)?;
     let found = match item.kind {
+        // Without its change there is nothing to put back.
+        Kind::Settings => Vec::new(),
         Kind::ContentPrefix => client.content_of(&me.guid).await.map_err(failed)?,
         Kind::Content => {
             let found = client.find_content(&item.name).await.map_err(failed)?;
@@ -434,6 +463,7 @@ async fn remove(client: &Client, item: &Remaining) -> Result<(), String> {
         let named = match item.kind {
             Kind::Content => content.name == item.name,
             Kind::ContentPrefix => content.name.starts_with(&item.name),
+            Kind::Settings => false,
         };
         if named && is_ours(&content, &me.guid) {
             client.delete_content(&content.guid).await.map_err(failed)?;

@@ -28,6 +28,10 @@ fn flask(access: Access) -> FetchTarget {
     FetchTarget::Publish { bundle: Box::new(bundle), runtime, access }
 }
 
+fn theirs(reference: &str) -> FetchTarget {
+    FetchTarget::Existing { reference: reference.to_owned(), runtime: RuntimeSettings::default() }
+}
+
 fn journal() -> (tempfile::TempDir, Journal) {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
@@ -84,7 +88,7 @@ async fn an_existing_item_is_used_and_not_deleted() {
     let client = stub.client();
     for reference in ["theirs-1".to_owned(), format!("{}content/theirs-1/x", stub.url)] {
         let (_folder, mut journal) = journal();
-        let existing = ProvisionPlan { publish: None, ..plan(FetchTarget::Existing(reference)) };
+        let existing = ProvisionPlan { publish: None, ..plan(theirs(&reference)) };
         let made = provision(&client, &mut journal, &existing).await.unwrap();
         assert!(made.fetch.with_key, "its access_type is acl");
         assert!(deprovision(&client, &mut journal, Duration::from_secs(1)).await.is_empty());
@@ -92,12 +96,11 @@ async fn an_existing_item_is_used_and_not_deleted() {
     assert_eq!(store.lock().unwrap().items.len(), 1);
     for wrong in ["https://c.example/content/theirs-1/", "https://c.example/", "a b", ""] {
         let (_folder, mut journal) = journal();
-        let error = provision(&client, &mut journal, &plan(FetchTarget::Existing(wrong.into()))).await.unwrap_err();
+        let error = provision(&client, &mut journal, &plan(theirs(wrong))).await.unwrap_err();
         assert!(matches!(error, ProvisionError::Reference { .. }), "{error}");
     }
     let (_folder, mut journal) = journal();
-    let outside =
-        ProvisionPlan { path: "/../../__api__/v1/user".into(), ..plan(FetchTarget::Existing("theirs-1".into())) };
+    let outside = ProvisionPlan { path: "/../../__api__/v1/user".into(), ..plan(theirs("theirs-1")) };
     assert!(matches!(provision(&client, &mut journal, &outside).await, Err(ProvisionError::Path(_))));
 }
 

@@ -21,7 +21,7 @@ use crate::histogram::Latency;
 use crate::incident::Incident;
 use crate::insight::{self, Insight};
 use crate::outcome::{Blame, ErrorKind};
-use crate::plan::Target;
+use crate::plan::{Setting, Target};
 use crate::stats::Interval;
 use crate::steady::SteadyState;
 use crate::summary::{Connections, Figures, NodeFigures, PublishFigures, RunState, Search, Summary};
@@ -59,6 +59,8 @@ pub struct TargetDocument {
     pub connect_version: Option<String>,
     /// Profile or curve of the sandbox.
     pub sandbox_profile: Option<String>,
+    /// How the server runs the content item, as far as it says so.
+    pub settings: Vec<Setting>,
 }
 
 impl TargetDocument {
@@ -70,6 +72,7 @@ impl TargetDocument {
             sandbox: target.sandbox,
             connect_version: target.connect_version.clone(),
             sandbox_profile: target.sandbox_profile.clone(),
+            settings: target.settings.clone(),
         }
     }
 }

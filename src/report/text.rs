@@ -17,8 +17,9 @@ pub use capacity::capacity;
 pub use load::load;
 pub use ramp::{agreement, ramp};
 
+use super::foreign;
 use crate::capacity::search::SearchResult;
-use crate::plan::Target;
+use crate::plan::{Setting, SettingFrom, Target};
 use crate::steady::SteadyState;
 use crate::summary::{Figures, Summary};
 
@@ -104,6 +105,27 @@ pub(crate) fn what(target: &Target) -> String {
         None if target.content_guid.is_some() => format!("Posit Connect at {}", target.url),
         None => format!("{}", target.url),
     }
+}
+
+/// How the server runs the content, where a flag of the run had a say in it; a line, or nothing.
+fn settings(target: &Target) -> String {
+    if !target.settings.iter().any(|setting| setting.from == SettingFrom::Run) {
+        return String::new();
+    }
+    wrap(&setting_words(target), "Content runs with ", 2)
+}
+
+/// The process settings of the content, each with who has it so.
+pub(super) fn setting_words(target: &Target) -> String {
+    let word = |setting: &Setting| {
+        let from = match setting.from {
+            SettingFrom::Run => " (set for this run)",
+            SettingFrom::Content => "",
+            SettingFrom::Server => " (server's default)",
+        };
+        format!("{} {}{from}", foreign::line(&setting.name, 40), setting.value)
+    };
+    target.settings.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

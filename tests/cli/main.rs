@@ -22,6 +22,7 @@ mod scenarios;
 mod screen;
 mod server_metrics;
 mod servers;
+mod settings;
 mod setup;
 mod signals;
 mod support;

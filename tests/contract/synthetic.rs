@@ -8,7 +8,8 @@ use connect_bench::histogram::Latency;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::{
-    Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
+    Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Setting, SettingFrom,
+    Target,
 };
 use connect_bench::server_metrics::{Scrape, read};
 use connect_bench::summary::{Builder, Cause, ControlEvent, Controlled, Origin, RunState, Search, Summary};
@@ -79,6 +80,10 @@ fn plan(command: &str, target: Target, scenarios: Vec<ScenarioPlan>) -> Plan {
     }
 }
 
+fn setting(name: &str, value: u64, from: SettingFrom) -> Setting {
+    Setting { name: name.to_owned(), value: value.into(), from }
+}
+
 fn server(sandbox: bool) -> Target {
     Target {
         sandbox,
@@ -86,6 +91,10 @@ fn server(sandbox: bool) -> Target {
         node: Some("node-1".to_owned()),
         sandbox_profile: sandbox.then(|| "small".to_owned()),
         content_guid: Some("c0ffee".to_owned()),
+        settings: vec![
+            setting("max_processes", 6, SettingFrom::Run),
+            setting("max_conns_per_process", 20, SettingFrom::Server),
+        ],
         ..Target::at("https://connect.example.com/".parse().unwrap())
     }
 }

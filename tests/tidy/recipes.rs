@@ -1,13 +1,25 @@
 //! The recipes in `ci/`: they can be read, and every command line in them, and in the pages, is one that the program takes.
 
+use std::path::Path;
+use std::process::Command;
+
 use clap::CommandFactory as _;
 use connect_bench::cli::Cli;
 
 /// Pages with command lines in code blocks and between backquotes.
-const PAGES: [&str; 5] = ["README.md", "docs/ci.md", "docs/configuration.md", "docs/gate.md", "docs/live-control.md"];
+const PAGES: [&str; 8] = [
+    "README.md",
+    "docs/ci.md",
+    "docs/configuration.md",
+    "docs/container.md",
+    "docs/gate.md",
+    "docs/live-control.md",
+    "docs/process-settings.md",
+    "docs/server-metrics.md",
+];
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// The words of the first command of a shell line: up to what the shell itself obeys. `None` where a quote is open.
@@ -114,6 +126,10 @@ fn the_recipes_are_yaml_with_what_such_a_file_needs() {
     let pod = &kubernetes[1]["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
     assert_eq!(container["resources"]["requests"], container["resources"]["limits"]);
+    let image = container["image"].as_str().unwrap();
+    for path in ["ci/container", "docs/container.md"] {
+        assert!(read(path).contains(image), "{path} names another image than {image}");
+    }
     let jenkins = read("ci/Jenkinsfile");
     let count = |c: char| jenkins.matches(c).count();
     assert!(count('{') == count('}') && count('(') == count(')') && jenkins.contains("archiveArtifacts"));
@@ -129,4 +145,24 @@ fn a_wrong_line_is_found() {
         ["load --vuss 3", "gate --retries 1 --junit a.xml", "doctor --vus 3"]
     );
     assert_eq!(lines.iter().filter(|words| refused(words).is_some()).count(), 1);
+}
+
+/// Building takes minutes and buildah; what cannot become an image is refused before that.
+#[test]
+fn the_container_script_refuses_what_could_not_run_in_an_empty_image() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/container");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(&script).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let program = env!("CARGO_BIN_EXE_connect-bench");
+    let (code, said) = run(&["--ca", script.to_str().unwrap(), "--binary", program]);
+    assert!(code == Some(1) && said.contains("wants a loader"), "{code:?}: {said}");
+    let (code, said) = run(&["--ca", "/nowhere.pem"]);
+    assert!(code == Some(1) && said.contains("certificate authorities: /nowhere.pem"), "{code:?}: {said}");
+    for wrong in [&["--tagg", "x"][..], &["--tag"], &["x"]] {
+        let (code, said) = run(wrong);
+        assert!(code == Some(2) && said.contains("usage: ci/container"), "{wrong:?}: {code:?}: {said}");
+    }
+    assert!(read("ci/Containerfile").lines().any(|line| line == "ARG BASE=scratch"));
 }

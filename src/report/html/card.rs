@@ -13,7 +13,7 @@ use crate::plan::{Executor, Plan, ProgramPlan, REAL_PROCESSES};
 use crate::report::foreign;
 use crate::report::json::LatencyDocument;
 use crate::report::number::{MISSING, bytes, change, count, duration, maybe, percent, significant, vus};
-use crate::report::text::rehearsal;
+use crate::report::text::{self, rehearsal};
 use crate::stats::Interval;
 use crate::summary;
 
@@ -119,6 +119,9 @@ pub(super) fn card(run: &Run<'_>) -> Markup {
     ];
     if let Some(guid) = &target.content_guid {
         facts.insert(2, ("Content item", foreign::line(guid, NAME)));
+    }
+    if !target.settings.is_empty() {
+        facts.push(("Content runs with", text::setting_words(target)));
     }
     html! {
         dl.card { @for (name, fact) in facts { div { dt { (name) } dd { (fact) } } } }

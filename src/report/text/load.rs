@@ -6,7 +6,9 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, control, incidents, insights, model, rehearsal, servers, sockets, steps, table, what, wrap};
+use super::{
+    connections, control, incidents, insights, model, rehearsal, servers, settings, sockets, steps, table, what, wrap,
+};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::insight;
 use crate::stats::Interval;
@@ -18,7 +20,7 @@ use crate::summary::{Figures, RunState, Summary};
 #[must_use]
 pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String {
     let figures = Figures::of(summary);
-    let mut out = format!("{}\n", what(&summary.plan.target));
+    let mut out = format!("{}\n{}", what(&summary.plan.target), settings(&summary.plan.target));
     // Writing to a String cannot fail.
     out.push_str(&verdict(summary, &figures));
     if figures.requests.ended() > 0 {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::number::{MISSING, change, duration, maybe, percent, significant};
-use super::{WIDTH, insights, servers, table, what, wrap};
+use super::{WIDTH, insights, servers, settings, table, what, wrap};
 use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Outcome, SearchResult, Step};
 use crate::insight;
@@ -14,7 +14,7 @@ use crate::summary::{Figures, RunState, Search, Summary};
 /// The result of a ramp, and the command to run next.
 #[must_use]
 pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path) -> String {
-    let mut out = format!("{}\n", what(&summary.plan.target));
+    let mut out = format!("{}\n{}", what(&summary.plan.target), settings(&summary.plan.target));
     // Writing to a String cannot fail.
     out.push_str(&verdict(summary, &search.result));
     if !search.steps.is_empty() {
