@@ -7,6 +7,8 @@
 #![expect(clippy::panic, reason = "what never happens ends a test")]
 #![expect(clippy::print_stderr, reason = "a test that skips says why")]
 
+#[path = "../shared/canary.rs"]
+mod canary;
 mod failure;
 mod parts;
 mod rehearsal;
