@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use connect_bench::capacity::simulate::System;
 use connect_bench::capacity::simulate::network::{Disturbance, Network, Station};
-use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::host::Environment;
 use connect_bench::insight;
-use connect_bench::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
+use connect_bench::plan::{Executor, FetchPlan, Plan, ProgramPlan, ScenarioPlan, Target};
 use connect_bench::stats::Interval;
 use connect_bench::stats::descriptive::mean;
 use connect_bench::steady::{DriftVerdict, SteadyState};
@@ -46,54 +45,13 @@ fn kinds() -> Vec<Kind> {
 }
 
 fn plan() -> Plan {
-    let duration = Duration::from_secs(SECONDS);
-    let start_over = Duration::ZERO;
-    let fetch = FetchPlan {
-        path: "/".to_owned(),
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: None,
-        timeout: Duration::from_secs(60),
+    let executor = Executor::constant_vus(VUS, Duration::from_secs(SECONDS));
+    let scenario = ScenarioPlan {
+        graceful_stop: Duration::ZERO,
+        ..ScenarioPlan::of("fetch", executor, ProgramPlan::Fetch(FetchPlan::of("/")))
     };
-    Plan {
-        schema: plan::SCHEMA,
-        version: String::new(),
-        command: "load".to_owned(),
-        run_id: String::new(),
-        seed: 1,
-        target: Target {
-            url: "http://simulated.invalid/".parse().unwrap_or_else(|_| unreachable!("a URL")),
-            sandbox: false,
-            connect_version: None,
-            node: None,
-            sandbox_profile: None,
-            content_guid: None,
-            fetch_with_key: false,
-            processes: None,
-        },
-        http: HttpPlan {
-            user_agent: String::new(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: Http1Engine::Own,
-            kernel_timestamps: true,
-            connection: ConnectionOptions::default(),
-        },
-        workers: 1,
-        warm_up: Duration::ZERO,
-        duration,
-        scenarios: vec![ScenarioPlan {
-            name: "fetch".to_owned(),
-            executor: Executor::ConstantVus { vus: VUS, start_time: Duration::ZERO, duration, start_over },
-            graceful_stop: Duration::ZERO,
-            pacing: Duration::ZERO,
-            tags: BTreeMap::new(),
-            steps: vec!["fetch".to_owned()],
-            program: ProgramPlan::Fetch(fetch),
-        }],
-        thresholds: Vec::new(),
-    }
+    let url = "http://simulated.invalid/".parse().unwrap_or_else(|_| unreachable!("a URL"));
+    Plan::of(Target::at(url), vec![scenario])
 }
 
 fn environment() -> Environment {

@@ -30,7 +30,7 @@ pub(crate) use configured::added_by;
 pub use configured::{ConfigFault, FILE as CONFIG_FILE};
 pub use connection::ConnectionArgs;
 pub use control::{ControlAction, ControlArgs};
-pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutArgs, OutputArgs, RunArgs};
+pub use engine::{EngineArgs, Http1Engine, LiveArgs, OutArgs, OutputArgs, RunArgs, ScrapeArgs};
 pub use gate::{AcceptArgs, BASELINES, BaselinesCommand, CompareArgs, GateArgs, HistoryArgs};
 pub use invocation::{flags, load, parse, reparse, typed_key};
 pub use rehearsal::RehearsalArgs;

@@ -35,6 +35,7 @@ pub mod scenario;
 pub mod schedule;
 pub mod secret;
 pub mod selftest;
+pub mod server_metrics;
 pub mod stats;
 pub mod steady;
 pub mod steps;

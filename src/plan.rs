@@ -3,6 +3,7 @@
 //! Complete before the first request, and serialisable: `plan.json` in the run directory, later what a generator on
 //! another machine is handed. Holds no key. Knows no clock and no runtime.
 
+mod plain;
 mod steps;
 
 use std::collections::BTreeMap;

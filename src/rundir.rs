@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::disruption;
 use crate::host::Environment;
 use crate::plan::{self, Plan};
+use crate::server_metrics::Scrape;
 use crate::summary::{Builder, ControlEvent, RunState, SCHEMA, Summary};
 use crate::window::{Second, Window};
 
@@ -105,6 +106,9 @@ const CONTROL: &str = "control";
 /// And the one that says what was done to the server.
 const REHEARSAL: &str = "rehearsal";
 
+/// And the one with what a server told of itself.
+const SCRAPE: &str = "server_metrics";
+
 /// Lines of `windows.ndjson` between two syncs to the disk: what a power failure can cost, in seconds.
 const SYNC_EVERY: u32 = 5;
 
@@ -177,9 +181,7 @@ impl RunDir {
     /// # Errors
     /// Where the disk says no.
     pub fn rehearsed(&mut self, event: &disruption::Event) -> Result<(), RunDirFault> {
-        let mut line = serde_json::to_value(event).map_err(|e| content(&self.events.path, &e))?;
-        line["event"] = REHEARSAL.into();
-        self.events.append(&line)
+        self.happened(REHEARSAL, event)
     }
 
     /// Appends what somebody did to the run.
@@ -187,8 +189,20 @@ impl RunDir {
     /// # Errors
     /// Where the disk says no.
     pub fn control(&mut self, event: &ControlEvent) -> Result<(), RunDirFault> {
-        let mut line = serde_json::to_value(event).map_err(|e| content(&self.events.path, &e))?;
-        line["event"] = CONTROL.into();
+        self.happened(CONTROL, event)
+    }
+
+    /// Appends what a server told of itself.
+    ///
+    /// # Errors
+    /// Where the disk says no.
+    pub fn scraped(&mut self, scrape: &Scrape) -> Result<(), RunDirFault> {
+        self.happened(SCRAPE, scrape)
+    }
+
+    fn happened<T: Serialize>(&mut self, kind: &str, what: &T) -> Result<(), RunDirFault> {
+        let mut line = serde_json::to_value(what).map_err(|e| content(&self.events.path, &e))?;
+        line["event"] = kind.into();
         self.events.append(&line)
     }
 
@@ -247,6 +261,7 @@ pub fn read(path: &Path) -> Result<Summary, RunDirFault> {
     let mut builder = Builder::new(plan, environment);
     control_events(path).into_iter().for_each(|event| builder.control(event));
     rehearsed(path).into_iter().for_each(|event| builder.rehearse(event));
+    scrapes(path).into_iter().for_each(|scrape| builder.scrape(scrape));
     for second in seconds(path)? {
         builder.add(&second?);
     }
@@ -271,6 +286,12 @@ fn events_of<T: for<'de> Deserialize<'de>>(path: &Path, wanted: &str) -> Vec<T> 
 /// What was done to the server while a run was on.
 fn rehearsed(path: &Path) -> Vec<disruption::Event> {
     events_of(path, REHEARSAL)
+}
+
+/// What servers told of themselves while a run was on, in order.
+#[must_use]
+pub fn scrapes(path: &Path) -> Vec<Scrape> {
+    events_of(path, SCRAPE)
 }
 
 /// Reads `plan.json` of a run.

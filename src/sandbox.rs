@@ -315,7 +315,7 @@ async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Res
     };
     let unusable = |error| StartError::Data(root.clone(), error);
     std::fs::create_dir_all(&root).map_err(unusable)?;
-    let bundles = BundleDir::new(&root).map_err(unusable)?;
+    let bundles = BundleDir::new(&root, config.hostname.as_deref().unwrap_or("sandbox")).map_err(unusable)?;
     let store = Store::open(config.database.as_ref(), &root.join("sandbox.sqlite")).await?;
     store.put_user(ADMIN, "administrator", config.api_key.as_deref()).await?;
     for user in &config.extra_users {

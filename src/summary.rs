@@ -27,6 +27,7 @@ use crate::histogram::{Latency, Packed};
 use crate::host::Environment;
 use crate::incident::{Incident, Incidents};
 use crate::plan::Plan;
+use crate::server_metrics::{self, Scrape};
 use crate::threshold::{Judge, Limit, Verdict};
 use crate::window::{Part, Second, Window};
 
@@ -165,6 +166,9 @@ pub struct Summary {
     /// What was done to the server while it was on, and the seconds around that.
     #[serde(default, skip_serializing_if = "Rehearsal::is_empty")]
     pub rehearsal: Rehearsal,
+    /// What servers told of themselves while it was on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub server_metrics: Vec<server_metrics::Place>,
     /// Time of the seconds that lay in pauses, whole or in part, ns: in no figure of the measured part.
     #[serde(default)]
     pub paused_ns: u64,
@@ -205,6 +209,7 @@ pub struct Builder {
     /// Those that are still on, and those that are over.
     incidents: (Incidents, Vec<Incident>),
     rehearsal: Recording,
+    servers: server_metrics::Recording,
     paused_ns: u64,
     /// Time of pauses between measured seconds, and since the last one of them.
     gaps_ns: (u64, u64),
@@ -216,8 +221,10 @@ impl Builder {
     pub fn new(plan: Plan, environment: Environment) -> Builder {
         let window = Window::default();
         let judge = Judge::new(&plan);
+        let measured_s = (plan.warm_up.as_secs_f64(), plan.duration.as_secs_f64());
         Builder {
             judge,
+            servers: server_metrics::Recording::new(measured_s),
             plan,
             environment,
             steady: window.clone(),
@@ -271,6 +278,11 @@ impl Builder {
     /// Takes what was done to the server.
     pub fn rehearse(&mut self, event: disruption::Event) {
         self.rehearsal.event(event);
+    }
+
+    /// Takes what a server told of itself.
+    pub fn scrape(&mut self, scrape: Scrape) {
+        self.servers.add(scrape);
     }
 
     fn close_part(&mut self) {
@@ -355,6 +367,7 @@ impl Builder {
             thresholds: self.judge.verdicts(),
             control: self.control,
             rehearsal: self.rehearsal.finish(),
+            server_metrics: self.servers.finish(),
             paused_ns: self.paused_ns,
             gaps_ns: self.gaps_ns.0,
             search: None,

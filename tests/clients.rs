@@ -70,13 +70,35 @@ struct Server {
     authority: Option<String>,
 }
 
-/// Two quick nodes on one PostgreSQL behind HAProxy.
+/// Two nodes on one PostgreSQL behind HAProxy.
 const CLUSTER: &str = r#"
 name = "clients"
 about = "two nodes behind an Application Gateway"
 balancer = { kind = "appgw", health_interval = "200ms", healthy = 1, unhealthy = 2 }
-nodes = { count = 2, args = ["--deploy-time", "200ms", "--spawn-delay", "10ms"] }
+nodes = { count = 2 }
 "#;
+
+/// What has content really started, and its environments kept; where, comes after it.
+const REAL: [&str; 3] = ["--content", "processes", "--environments"];
+
+fn environments() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("environments")
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// Whether R can serve Plumber applications here; says why not.
+fn plumber() -> bool {
+    let r = Command::new("Rscript").args(["-e", "library(plumber)"]).output();
+    let there = r.is_ok_and(|output| output.status.success());
+    assert!(there || std::env::var_os("CI").is_none(), "R with plumber is not installed");
+    if !there {
+        eprintln!("skipped: R with plumber is not installed");
+    }
+    there
+}
 
 impl Server {
     fn start(version: &str) -> Self {
@@ -102,13 +124,15 @@ impl Server {
         Self { child, url, key, authority: None }
     }
 
-    /// A cluster; or nothing and the reason, where its parts are not installed.
+    /// A cluster with real processes; or nothing and the reason, where its parts are not installed.
     fn cluster(home: &Path) -> Option<Self> {
         let file = home.join("clients.toml");
         std::fs::write(&file, CLUSTER).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
             .args(["sandbox", "up", "--exit-with-parent", "--state"])
             .args([&home.join("cluster"), &file])
+            .args(REAL)
+            .arg(environments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -194,6 +218,11 @@ impl Bench {
         }
     }
 
+    /// From now on its application is one that starts.
+    fn really(&self) {
+        std::fs::copy(fixtures().join("flask-stocks/app.py"), self.home.path().join("app/app.py")).unwrap();
+    }
+
     /// Runs a client: its exit code and everything that it printed.
     fn run(&self, program: &str, args: &[&str]) -> (i32, String) {
         let output = Command::new(self.bin.join(program))
@@ -227,10 +256,12 @@ impl Bench {
 #[test]
 fn rsconnect_python_publishes_and_looks() {
     let Some(bench) = Bench::new() else { return };
-    publishes_and_looks(&bench, Server::start("2025.09.0"));
+    let server = Server::start("2025.09.0");
+    publishes_and_looks(&bench, &server);
+    server.stop();
 }
 
-fn publishes_and_looks(bench: &Bench, server: Server) {
+fn publishes_and_looks(bench: &Bench, server: &Server) {
     bench.rsconnect(&["add", "-s", &server.url, "-k", &server.key, "-n", "sandbox"], &["Added Connect server"]);
     let (code, text) = bench.run("rsconnect", &["add", "-s", &server.url, "-k", "wrong", "-n", "other"]);
     assert!(code == 1 && text.contains("The specified API key is not valid"), "{code} {text}");
@@ -238,7 +269,7 @@ fn publishes_and_looks(bench: &Bench, server: Server) {
 
     let done = "Deployment completed successfully.";
     let deploy = ["deploy", "api", ".", "-n", "sandbox", "--title", "Stocks"];
-    let first = bench.rsconnect(&deploy, &["Restoring packages...", "Verifying deployed content", "Activating", done]);
+    let first = bench.rsconnect(&deploy, &["Restoring packages", "Verifying deployed content", "Activating", done]);
     assert_eq!(first.matches(done).count(), 2, "a draft, then the activation: {first}");
     bench.rsconnect(&deploy, &["from bundle 2", "from the cache", done]);
     bench.rsconnect(
@@ -259,7 +290,7 @@ fn publishes_and_looks(bench: &Bench, server: Server) {
     std::fs::write(bench.home.path().join("app").join("manifest.json"), broken).unwrap();
     let (code, text) = bench.run("rsconnect", &["deploy", "manifest", "manifest.json", "-n", "sandbox", "--new"]);
     assert!(code == 1 && text.contains("entrypoint") && text.contains("Task exited with status 1."), "{code} {text}");
-    server.stop();
+    std::fs::write(bench.home.path().join("app").join("manifest.json"), MANIFEST).unwrap();
 }
 
 #[test]
@@ -274,57 +305,50 @@ fn rsconnect_python_deploys_once_to_an_older_server() {
 }
 
 #[test]
-fn rsconnect_python_publishes_both_fixtures_to_real_processes() {
-    let Some(bench) = Bench::new() else { return };
-    let r = Command::new("Rscript").args(["-e", "library(plumber)"]).output();
-    if !r.is_ok_and(|output| output.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "R with plumber is not installed");
-        eprintln!("skipped: R with plumber is not installed");
-        return;
-    }
-    let environments = Path::new(env!("CARGO_TARGET_TMPDIR")).join("environments");
-    let server =
-        Server::with("2025.09.0", &["--content", "processes", "--environments", environments.to_str().unwrap()]);
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+fn both_publish_to_real_processes() {
+    let Some(bench) = Bench::new().filter(|_| plumber()) else { return };
+    bench.really();
+    let server = Server::with("2025.09.0", &[&REAL[..], &[environments().to_str().unwrap()]].concat());
+    publishes_both_fixtures(&bench, &server);
+    publishes_changes_and_deletes(&bench, &server);
+    server.stop();
+}
+
+fn publishes_both_fixtures(bench: &Bench, server: &Server) {
     let said = [("flask-stocks", "using Python"), ("plumber-stocks", "using R")];
     for (fixture, says) in said {
-        let manifest = fixtures.join(fixture).join("manifest.json");
+        let manifest = fixtures().join(fixture).join("manifest.json");
         let args = ["deploy", "manifest", manifest.to_str().unwrap(), "-s", &server.url, "-k", &server.key, "--new"];
         let done = "Deployment completed successfully.";
         bench.rsconnect(&args, &[says, "The application accepts connections", "Verifying deployed content", done]);
     }
-    // posit-sdk on an application that there is: deploy, change, restart, delete.
-    let app = bench.home.path().join("app");
-    std::fs::copy(fixtures.join("flask-stocks/app.py"), app.join("app.py")).unwrap();
-    let (code, text) = bench.run("python", &["-c", SDK_SCRIPT, &server.url, &server.key, &app.to_string_lossy()]);
-    assert!(code == 0 && text.contains("gone"), "{text}");
-    server.stop();
 }
 
 #[test]
 fn posit_sdk_publishes_changes_and_deletes() {
     let Some(bench) = Bench::new() else { return };
-    publishes_changes_and_deletes(&bench, Server::start("2025.09.0"));
+    let server = Server::start("2025.09.0");
+    publishes_changes_and_deletes(&bench, &server);
+    server.stop();
 }
 
 #[test]
-fn both_do_the_same_on_two_nodes_behind_a_gateway() {
-    let Some(mut bench) = Bench::new() else { return };
+fn both_do_the_same_on_two_nodes_behind_a_gateway_with_real_processes() {
+    let Some(mut bench) = Bench::new().filter(|_| plumber()) else { return };
+    bench.really();
     let Some(server) = Server::cluster(bench.home.path()) else { return };
     bench.authority = server.authority.clone();
-    publishes_and_looks(&bench, server);
-    let Some(mut bench) = Bench::new() else { return };
-    let Some(server) = Server::cluster(bench.home.path()) else { return };
-    bench.authority = server.authority.clone();
-    publishes_changes_and_deletes(&bench, server);
+    publishes_and_looks(&bench, &server);
+    publishes_both_fixtures(&bench, &server);
+    publishes_changes_and_deletes(&bench, &server);
+    server.stop();
 }
 
-fn publishes_changes_and_deletes(bench: &Bench, server: Server) {
+fn publishes_changes_and_deletes(bench: &Bench, server: &Server) {
     let app = bench.home.path().join("app");
     let (code, text) = bench.run("python", &["-c", SDK_SCRIPT, &server.url, &server.key, &app.to_string_lossy()]);
     assert_eq!(code, 0, "{text}");
     for step in ["me", "bundle", "deployed", "updated", "restarted", "refused", "gone"] {
         assert!(text.lines().any(|line| line == step), "`{step}` is missing: {text}");
     }
-    server.stop();
 }

@@ -71,6 +71,15 @@ pub fn check_parts() -> Result<(), Fault> {
     }
 }
 
+/// Programs that real content needs and that are not installed: what cannot be deployed then. The nodes say so, too,
+/// when it is tried.
+#[must_use]
+pub fn check_runtimes() -> Vec<Fault> {
+    let needed = [("python3", "python3 python3-venv"), ("Rscript", "r-base-core r-cran-plumber")];
+    let missing = needed.into_iter().filter(|(program, _)| super::process::find(program).is_none());
+    missing.map(|(program, package)| Fault::Missing { program: program.to_owned(), package }).collect()
+}
+
 impl Cluster {
     /// Starts it, and waits until all of it is healthy. `say` is told what is being done.
     ///
@@ -317,12 +326,13 @@ async fn node(
     let recipe = Recipe {
         program: options.program.clone(),
         log: log(place.root(), &name),
-        name,
         port,
         database,
         folder: place.root().join("data"),
+        temporary: place.root().join(format!("tmp-{name}")),
         key: options.key.clone(),
         args: architecture.nodes.args.clone(),
+        name,
     };
     Ok(Node::new(recipe, (link, to_database)))
 }

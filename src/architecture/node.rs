@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::Fault;
 use super::action::Storage;
 use super::process::{Launch, Part};
+use super::{Fault, io};
 use crate::fault_proxy::Proxy;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -32,6 +32,8 @@ pub struct Recipe {
     pub database: String,
     /// The folder that all nodes use.
     pub folder: PathBuf,
+    /// Its own folder for what nobody keeps, processes of content included: gone when it is.
+    pub temporary: PathBuf,
     /// The administrator's key.
     pub key: String,
     /// Further arguments.
@@ -50,6 +52,19 @@ pub struct Node {
     pub link: Option<Proxy>,
     /// Between it and the database.
     pub database: Option<Proxy>,
+}
+
+impl Recipe {
+    /// Its temporary folder, made anew.
+    fn clear(&self) -> std::io::Result<()> {
+        self.forget();
+        std::fs::create_dir_all(&self.temporary)
+    }
+
+    /// What a node that is gone left there goes. Content that has yet to end, which its guards see to, finds nothing.
+    fn forget(&self) {
+        let _ = std::fs::remove_dir_all(&self.temporary);
+    }
 }
 
 impl Node {
@@ -92,6 +107,7 @@ impl Node {
             Some(status) => {
                 let fault = part.fault(format!("ended by itself ({status})"));
                 self.part = None;
+                self.recipe.forget();
                 ("ended", Some(fault))
             }
         }
@@ -105,10 +121,12 @@ impl Node {
         if self.pid().is_some() {
             return Err(Fault::Asked(format!("{} runs already", self.recipe.name)));
         }
-        let Recipe { program, name, port, database, folder, key, args, log } = self.recipe.clone();
+        self.recipe.clear().map_err(io(format!("make {}", self.recipe.temporary.display())))?;
+        let Recipe { program, name, port, database, folder, temporary, key, args, log } = self.recipe.clone();
         let own = ["sandbox", "node", "--name", &name, "--listen", &format!("127.0.0.1:{port}")].map(str::to_owned);
         let folder = ["--data-dir".to_owned(), folder.display().to_string()];
-        let env = [("CONNECT_BENCH_DATABASE", database), ("CONNECT_BENCH_SANDBOX_API_KEY", key)];
+        let temporary = temporary.display().to_string();
+        let env = [("CONNECT_BENCH_DATABASE", database), ("CONNECT_BENCH_SANDBOX_API_KEY", key), ("TMPDIR", temporary)];
         self.frozen = false;
         self.part = Some(Part::start(Launch {
             name,
@@ -147,6 +165,7 @@ impl Node {
     pub async fn kill(&mut self) -> Result<(), Fault> {
         self.running()?.kill().await;
         self.part = None;
+        self.recipe.forget();
         Ok(())
     }
 
@@ -157,6 +176,7 @@ impl Node {
     pub async fn stop(&mut self) -> Result<(), Fault> {
         self.running()?.stop(Signal::TERM, STOP_WITHIN).await;
         self.part = None;
+        self.recipe.forget();
         Ok(())
     }
 

@@ -89,6 +89,24 @@ pub struct Nodes {
     pub args: Vec<String>,
 }
 
+impl Nodes {
+    /// Gives their arguments this flag, instead of the value that it may have had.
+    pub fn set(&mut self, flag: &str, value: &str) {
+        if let Some(at) = self.args.iter().position(|arg| arg == flag) {
+            self.args.drain(at..(at + 2).min(self.args.len()));
+        }
+        self.args.retain(|arg| arg.strip_prefix(flag).is_none_or(|rest| !rest.starts_with('=')));
+        self.args.extend([flag, value].map(str::to_owned));
+    }
+
+    /// Whether what is deployed is really started.
+    #[must_use]
+    pub fn real_content(&self) -> bool {
+        let apart = self.args.windows(2).any(|pair| pair == ["--content", "processes"]);
+        apart || self.args.iter().any(|arg| arg == "--content=processes")
+    }
+}
+
 /// A kind of link. Of the last two each node has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -197,6 +215,18 @@ mod tests {
         for (name, text) in SHIPPED {
             assert_eq!(Architecture::parse(text, Path::new(name)).unwrap().name, name);
         }
+    }
+
+    #[test]
+    fn a_flag_takes_the_place_of_what_the_file_says() {
+        let mut nodes = Architecture::find("azure-load-balanced").unwrap().nodes;
+        assert!(!nodes.real_content());
+        nodes.set("--content", "processes");
+        nodes.args.push("--content=processes".to_owned());
+        assert!(nodes.real_content());
+        nodes.set("--content", "simulated");
+        assert_eq!(nodes.args, ["--profile", "azure-load-balanced", "--content", "simulated"]);
+        assert!(!nodes.real_content());
     }
 
     #[test]

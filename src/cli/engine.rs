@@ -74,6 +74,19 @@ pub struct OutArgs {
     pub out_sample: u32,
 }
 
+/// Who is asked how servers are.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server metrics")]
+pub struct ScrapeArgs {
+    /// Ask this for its metrics while the run is on: Connect's or node-exporter's page for Prometheus, or a path of the
+    /// server itself. May be repeated.
+    #[arg(long, value_name = "URL|/PATH")]
+    pub server_metrics: Vec<String>,
+    /// How often, from 1s to 1m.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub server_metrics_every: Duration,
+}
+
 /// Where results go.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]
@@ -129,6 +142,9 @@ pub struct RunArgs {
     /// Where it is told of while it is on.
     #[command(flatten)]
     pub outs: OutArgs,
+    /// Who is asked how servers are, while it is on.
+    #[command(flatten)]
+    pub scrapes: ScrapeArgs,
     /// Where results go.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -13,7 +13,7 @@ use super::{Cli, Command, LoadArgs};
 /// Arguments that are never written down.
 const SECRET: [&str; 1] = ["api_key"];
 /// Arguments that may have a user's name and password in them.
-const ADDRESSES: [&str; 4] = ["server", "url", "proxy", "out"];
+const ADDRESSES: [&str; 5] = ["server", "url", "proxy", "out", "server-metrics"];
 
 /// A command line that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -260,6 +260,8 @@ mod tests {
         let outs =
             invocation(&["load", "--out", "otlp=http://me:s3cret@collector:4318", "--out", "json=/tmp/a@b.json"]);
         assert_eq!(outs[1..], ["--out=otlp=http://collector:4318", "--out=json=/tmp/a@b.json"]);
+        let scrapes = invocation(&["load", "--server-metrics=https://me:s3cret@node:9100/metrics"]);
+        assert_eq!(scrapes[1..], ["--server-metrics=https://node:9100/metrics"]);
         assert_eq!(without_user("http://127.0.0.1:8080/a@b"), "http://127.0.0.1:8080/a@b");
     }
 

@@ -55,7 +55,8 @@ pub struct NodeArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Prints CONNECT_SERVER=…, CONNECT_API_KEY=…, CONNECT_CA_CERTIFICATE=… and CONNECT_BENCH_CLUSTER=… once all is\n\
-                  healthy, and takes everything down at Ctrl-C. Needs Debian's postgresql and haproxy."
+                  healthy, and takes everything down at Ctrl-C. Needs Debian's postgresql and haproxy;\n\
+                  with --content processes also python3-venv, and r-cran-plumber for Plumber applications."
 )]
 pub struct UpArgs {
     /// aws-single-server-robust, azure-load-balanced, or a file such as those in scenarios/architectures
@@ -70,6 +71,13 @@ pub struct UpArgs {
     /// Put fault proxies into these links: generator-balancer, balancer-node, node-database
     #[arg(long, value_name = "LINK", value_delimiter = ',')]
     pub links: Vec<Link>,
+    /// What answers for deployed content on each node, whatever the file says: simulated; or processes, which are really
+    /// restored and started here, as the user that runs the nodes: deploy only what you trust
+    #[arg(long, value_name = "KIND")]
+    pub content: Option<ContentKind>,
+    /// Keep the environments of Python content here, for the next time as well, instead of with the other data
+    #[arg(long, value_name = "DIR")]
+    pub environments: Option<PathBuf>,
     /// Where its logs and data are while it is up [default: connect-bench-UID-NAME in the temporary directory]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,

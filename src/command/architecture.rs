@@ -14,7 +14,7 @@ use crate::architecture::control::{self, Answer, Asked};
 use crate::architecture::place::{self, Taken};
 use crate::architecture::spec::Architecture;
 use crate::architecture::{Fault, cluster};
-use crate::cli::{ProxyArgs, TellArgs, UpArgs};
+use crate::cli::{ContentKind, ProxyArgs, TellArgs, UpArgs};
 use crate::exit::Exit;
 use crate::fault_proxy::{Faults, Proxy};
 
@@ -38,6 +38,13 @@ pub(super) async fn up(args: &UpArgs) -> Result<Exit, Failure> {
     let ended = until_told(args.exit_with_parent).context("no signals").map_err(Failure::from)?;
     let mut architecture = Architecture::find(&args.architecture)?;
     architecture.links.extend(args.links.iter().copied());
+    if let Some(content) = args.content {
+        architecture.nodes.set("--content", if content == ContentKind::Processes { "processes" } else { "simulated" });
+    }
+    if let Some(folder) = &args.environments {
+        let folder = std::path::absolute(folder).context("where the environments are").map_err(Failure::from)?;
+        architecture.nodes.set("--environments", &folder.display().to_string());
+    }
     cluster::check_parts()?;
     let root = args.state.clone().unwrap_or_else(|| place::usual(&architecture.name));
     let place = match place::take(&root).await? {
@@ -54,6 +61,12 @@ pub(super) async fn up(args: &UpArgs) -> Result<Exit, Failure> {
     let program = std::env::current_exe().context("where this program is").map_err(Failure::from)?;
     let options = Options { program, listen: args.listen, key };
     say(&format!("{}: {} (a stand-in, this is not Posit Connect)", architecture.name, architecture.about));
+    if architecture.nodes.real_content() {
+        say(
+            "content: real processes on each node, with the limits of docs/real-content.md; deploy only what you trust",
+        );
+        cluster::check_runtimes().iter().for_each(|missing| say(&missing.to_string()));
+    }
     let mut ended = std::pin::pin!(ended);
     let started = Cluster::start(architecture, place, options, |part| say(&format!("starting {part}")));
     let mut cluster = tokio::select! {

@@ -16,6 +16,7 @@ use super::rails::Health;
 use super::rehearsal::{Happened, Script};
 use super::resume::{Before, Shift};
 use super::signals::Signals;
+use super::silence::Silence;
 use super::view::View;
 use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
 use crate::control::{Ask, Asked};
@@ -30,8 +31,9 @@ use crate::plan::{Http1Engine, Plan};
 use crate::rails::{Action, Watch};
 use crate::recorder::Sampling;
 use crate::rundir::{PlanFile, RunDir};
+use crate::server_metrics::Scrape;
 use crate::summary::{self, Builder, Cause, Controlled, Origin, RunState, Summary};
-use crate::window::{Part, Second};
+use crate::window::Second;
 
 /// A load test in which nothing at all was completed for so many seconds is over: the server is gone.
 const GONE_AFTER: u32 = 30;
@@ -110,20 +112,8 @@ pub(super) async fn drive(
     let mut run = start(&plan, programs, (tls, &connections), outs.sampling())?;
     outs.begin(&plan, run.started());
     let (mut rehearsal, started) = (rehearsal.begin(plan.warm_up), run.started());
-    let mut course = Course {
-        builder: Builder::new(whole, environment),
-        shift: Shift::default(),
-        monitor: Monitor::new(),
-        steps_logged: 0,
-        silence: Silence::default(),
-        watch: signals.rails.watch(),
-        incidents_logged: 0,
-        resume_at: None,
-        state: RunState::Finished,
-        search,
-        live: std::mem::replace(&mut signals.live, Live::closed()),
-        plan: plan.clone(),
-    };
+    let mut scrapes = std::mem::take(&mut signals.scrapes).start(started);
+    let mut course = Course::new(Builder::new(whole, environment), &plan, search, signals);
     if let Some(before) = before {
         course.go_on(before, log, view)?;
     }
@@ -147,6 +137,7 @@ pub(super) async fn drive(
             () = until(course.resume_at) => course.resume(&run, log, view),
             why = sick(&mut health) => course.act(Action::Stop(why), &run, log, view),
             happened = rehearsal.next(started) => course.happened(happened, log, view),
+            told = scrapes.next() => course.scraped(told, log, view),
             count = signals.next() => course.signal(count, &run, view),
         }
     }
@@ -158,7 +149,8 @@ pub(super) async fn drive(
         log.event(&told, view);
         warning.iter().for_each(|warning| view.warn(warning));
     }
-    (signals.outs, signals.live) = (outs, std::mem::replace(&mut course.live, Live::closed()));
+    (signals.outs, signals.scrapes) = (outs, scrapes.end());
+    signals.live = std::mem::replace(&mut course.live, Live::closed());
     course.joined(run.join());
     Ok(course.finish(view))
 }
@@ -228,43 +220,24 @@ struct Course {
     live: Live,
 }
 
-/// The time since a request was last completed.
-#[derive(Default)]
-struct Silence {
-    /// Whole seconds.
-    seconds: u32,
-    /// Requests that failed in them.
-    failed: u64,
-    /// Whether one of those was answered.
-    answered: bool,
-}
-
-impl Silence {
-    fn add(&mut self, second: &Second) {
-        let series = &second.window.series;
-        if second.part == Part::Paused {
-            // Nobody asks the server anything.
-            return;
-        }
-        let sockets = || series.iter().filter_map(|s| s.sockets.as_deref());
-        let talks = sockets().any(|s| s.sessions.completed + s.received > 0);
-        if talks || series.iter().any(|s| s.requests.completed > 0) {
-            *self = Silence::default();
-            return;
-        }
-        self.seconds += 1;
-        self.failed += series.iter().map(|s| s.requests.failed).sum::<u64>();
-        self.failed += sockets().map(|s| s.sessions.failed).sum::<u64>();
-        self.answered |= series.iter().any(|s| !s.statuses.is_empty()) || sockets().any(|s| s.is_answered());
-    }
-
-    /// Whether to give up: as many failures as VUs, lest a slow server with one failure be taken for a dead one.
-    fn is_hopeless(&self, least: u32, vus: u32) -> bool {
-        self.seconds >= least && self.failed >= u64::from(vus)
-    }
-}
-
 impl Course {
+    fn new(builder: Builder, plan: &Arc<Plan>, search: Option<Search>, signals: &mut Signals) -> Course {
+        Course {
+            builder,
+            shift: Shift::default(),
+            monitor: Monitor::new(),
+            steps_logged: 0,
+            silence: Silence::default(),
+            watch: signals.rails.watch(),
+            incidents_logged: 0,
+            resume_at: None,
+            state: RunState::Finished,
+            search,
+            live: std::mem::replace(&mut signals.live, Live::closed()),
+            plan: plan.clone(),
+        }
+    }
+
     fn second(&mut self, mut second: Second, run: &Run, log: &mut Log, view: &mut View) {
         second.host = self.monitor.sample();
         self.shift.apply(&mut second);
@@ -309,6 +282,11 @@ impl Course {
             let written = log.directory.append(&second);
             log.note(written, view);
             self.builder.add(&second);
+        }
+        for scrape in before.scrapes() {
+            let written = log.directory.scraped(&scrape);
+            log.note(written, view);
+            self.builder.scrape(scrape);
         }
         self.shift = Shift::after(&gap);
         let line = serde_json::json!({"event": "resumed", "second": gap.second, "gap_s": gap.window.seconds()});
@@ -402,6 +380,15 @@ impl Course {
                 self.builder.rehearse(event);
             }
         }
+    }
+
+    /// A server told of itself, or did not.
+    fn scraped(&mut self, (mut scrape, warning): (Scrape, Option<String>), log: &mut Log, view: &View) {
+        warning.iter().for_each(|warning| view.warn(warning));
+        scrape.at_s += self.shift.seconds();
+        let written = log.directory.scraped(&scrape);
+        log.note(written, view);
+        self.builder.scrape(scrape);
     }
 
     /// A load test against a server that is gone ends by itself.

@@ -14,6 +14,7 @@ use super::rails::Rails;
 use super::rehearsal::Script;
 use super::resume::Before;
 use super::run::{FETCH, PUBLISH, Place, Shape, check_engine, check_files, execute, verdict};
+use super::scrape::Scrapes;
 use super::session::prepare;
 use super::signals::Signals;
 use super::target::{self, Aim};
@@ -77,6 +78,7 @@ async fn measure(args: &LoadArgs, before: Option<Before>) -> Result<Exit, Failur
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
+    signals.scrapes = Scrapes::of(&args.run.scrapes, &aim, &connections)?;
     let vus = vus(args, Some(&aim))?;
     check_files(vus)?;
     signals.rails = Rails::of(&aim, &args.run.rails)?;

@@ -51,16 +51,7 @@ pub(super) async fn prepare(
     shown.set_fragment(None);
     view.doing(&format!("preflight: {shown}"));
     let unreported = preflight(&shown, &fetch, (tls.clone(), &connections), view).await?;
-    let target = Target {
-        url: shown,
-        sandbox: false,
-        connect_version: None,
-        node: None,
-        sandbox_profile: None,
-        content_guid: None,
-        fetch_with_key: false,
-        processes: None,
-    };
+    let target = Target::at(shown);
     let ingredients = Ingredients {
         key: None,
         bundle: Bytes::new(),

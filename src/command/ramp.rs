@@ -16,6 +16,7 @@ use super::outs::Outs;
 use super::pages;
 use super::rails::Rails;
 use super::run::{Place, Shape, aborted, check_engine, check_files, execute, verdict};
+use super::scrape::Scrapes;
 use super::session::{Session, prepare};
 use super::signals::Signals;
 use super::target;
@@ -54,6 +55,7 @@ pub(super) async fn run(args: &RampArgs) -> Result<Exit, Failure> {
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
+    signals.scrapes = Scrapes::of(&args.run.scrapes, &aim, &connections)?;
     signals.rails = Rails::of(&aim, &args.run.rails)?;
     signals.rails.check(expected.executors(&args.run), expected.duration)?;
     let place = Place::new("ramp", &args.run.output);

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use crate::cli::{self, Command, LoadArgs};
 use crate::plan::{Executor, Plan};
 use crate::rundir::{self, PlanFile};
+use crate::server_metrics::Scrape;
 use crate::summary::RunState;
 use crate::window::{Counts, HostSample, Part, Second, Window};
 
@@ -131,6 +132,11 @@ impl Before {
         Ok(all.filter_map(Result::ok).filter(|second| second.part != Part::Stopping))
     }
 
+    /// What servers told of themselves in it.
+    pub(super) fn scrapes(&self) -> Vec<Scrape> {
+        rundir::scrapes(&self.directory)
+    }
+
     /// The gap up to the second part, which begins at this time: a pause in which what was under way was cut off.
     pub(super) fn gap(&mut self, now: Timestamp) -> Second {
         let since = now.duration_since(self.started()).as_secs_f64().ceil().max(0.0) as u64;
@@ -160,6 +166,11 @@ impl Shift {
     /// Behind a gap.
     pub(super) fn after(gap: &Second) -> Shift {
         Shift(gap.window.span_ns.map_or(0, |(_, until)| until / 1_000_000_000))
+    }
+
+    /// So many seconds later.
+    pub(super) fn seconds(self) -> f64 {
+        self.0 as f64
     }
 
     /// Puts a second where it belongs. A second warm-up is a part of the gap: caches were cold, and nothing of it counts.

@@ -17,6 +17,7 @@ use super::outs::Outs;
 use super::rails::Rails;
 use super::relative;
 use super::run::{Place, Shape, Slot, Work, check_engine, check_files, execute, verdict};
+use super::scrape::Scrapes;
 use super::session::{prepare, with_left};
 use super::target::{self, Aim};
 use super::view::View;
@@ -52,6 +53,7 @@ pub(super) async fn run(args: &RunFileArgs) -> Result<Exit, Failure> {
         target::resolve(&args.run.server, &args.run.target, args.run.engine.seed, &view).await?;
     (signals.live, signals.outs) = (live, outs);
     let connections = connection::resolve(&choices, &mut aim, &view)?;
+    signals.scrapes = Scrapes::of(&args.run.scrapes, &aim, &connections)?;
     let publishes = load_test.scenarios.values().any(|s| s.exec == Exec::Publish);
     if publishes && matches!(aim, Aim::Url { .. }) && !args.run.content.no_publish {
         let error = anyhow!("a plain URL cannot be published to; add --no-publish to leave those scenarios out");

@@ -5,6 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::live::Live;
 use super::outs::Outs;
 use super::rails::Rails;
+use super::scrape::Scrapes;
 
 /// Signals that mean: stop.
 pub(super) struct Signals {
@@ -17,6 +18,8 @@ pub(super) struct Signals {
     pub(super) rails: Rails,
     /// Who is told of a run while it is on.
     pub(super) outs: Outs,
+    /// Who is asked how servers are, while a run is on.
+    pub(super) scrapes: Scrapes,
 }
 
 impl Signals {
@@ -24,7 +27,8 @@ impl Signals {
     pub(super) fn listen() -> std::io::Result<Signals> {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let [a, b, c] = kinds.map(signal);
-        Ok(Signals { streams: [a?, b?, c?], count: 0, live: Live::closed(), rails: Rails::none(), outs: Outs::none() })
+        let (live, rails, outs, scrapes) = (Live::closed(), Rails::none(), Outs::none(), Scrapes::default());
+        Ok(Signals { streams: [a?, b?, c?], count: 0, live, rails, outs, scrapes })
     }
 
     /// Waits for the next signal and returns how many there were, this one included. Can be dropped and called again.

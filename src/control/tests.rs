@@ -1,9 +1,7 @@
 //! What may be asked of which run.
 
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::plan::{FetchPlan, HttpPlan, ProgramPlan, PublishPlan, ScenarioPlan, Spacing, Target};
+use crate::plan::{FetchPlan, ProgramPlan, PublishPlan, ScenarioPlan, Spacing, Target};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,69 +22,15 @@ fn open() -> Executor {
 }
 
 fn plan(scenarios: &[(&str, Executor)]) -> Arc<Plan> {
-    let fetch = FetchPlan {
-        path: "/".to_owned(),
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: None,
-        timeout: SECOND,
+    let scenario = |(name, executor): &(&str, Executor)| {
+        let program = match *name {
+            "publish" => ProgramPlan::Publish(PublishPlan::of("", "")),
+            _ => ProgramPlan::Fetch(FetchPlan::of("/")),
+        };
+        ScenarioPlan { graceful_stop: SECOND, ..ScenarioPlan::of(name, executor.clone(), program) }
     };
-    let publish = PublishPlan {
-        guid: None,
-        name: String::new(),
-        bundle: String::new(),
-        bundle_md5: String::new(),
-        bundle_bytes: 0,
-        path: String::new(),
-        with_key: false,
-        timeout: SECOND,
-        deploy_timeout: SECOND,
-    };
-    let scenario = |(name, executor): &(&str, Executor)| ScenarioPlan {
-        name: (*name).to_owned(),
-        executor: executor.clone(),
-        graceful_stop: SECOND,
-        pacing: Duration::ZERO,
-        tags: BTreeMap::new(),
-        steps: vec!["step".to_owned()],
-        program: match *name {
-            "publish" => ProgramPlan::Publish(publish.clone()),
-            _ => ProgramPlan::Fetch(fetch.clone()),
-        },
-    };
-    let target = Target {
-        url: "http://x/".parse().unwrap(),
-        sandbox: false,
-        connect_version: None,
-        node: None,
-        sandbox_profile: None,
-        content_guid: None,
-        fetch_with_key: false,
-        processes: None,
-    };
-    let http = HttpPlan {
-        user_agent: String::new(),
-        insecure: false,
-        reset_cookies: false,
-        http1_engine: crate::plan::Http1Engine::Own,
-        kernel_timestamps: false,
-        connection: crate::connection_options::ConnectionOptions::default(),
-    };
-    Arc::new(Plan {
-        schema: crate::plan::SCHEMA,
-        version: String::new(),
-        command: "load".to_owned(),
-        run_id: String::new(),
-        seed: 1,
-        target,
-        http,
-        workers: 1,
-        warm_up: Duration::ZERO,
-        duration: SECOND * 10,
-        scenarios: scenarios.iter().map(scenario).collect(),
-        thresholds: Vec::new(),
-    })
+    let target = Target::at("http://x/".parse().unwrap());
+    Arc::new(Plan { duration: SECOND * 10, ..Plan::of(target, scenarios.iter().map(scenario).collect()) })
 }
 
 fn load() -> Controls {

@@ -1,16 +1,13 @@
 //! Each rule on data made for it, and all of them on clean data: what one sees, no other may claim.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::connection_options::{ConnectionOptions, Reuse};
+use crate::connection_options::Reuse;
 use crate::generator::Health;
 use crate::host::Environment;
 use crate::outcome::ErrorKind;
-use crate::plan::{
-    self, Executor, FetchPlan, Http1Engine, HttpPlan, Processes, ProgramPlan, PublishPlan, ScenarioPlan, Target,
-};
+use crate::plan::{Executor, FetchPlan, Processes, ProgramPlan, PublishPlan, ScenarioPlan, Target};
 use crate::stats::random::Random;
 use crate::summary::{Builder, RunState};
 use crate::window::{HostSample, NodeWindow, Part, Second, Window};
@@ -29,70 +26,19 @@ fn seconds(s: u64) -> Duration {
 fn scenario(name: &str, vus: u32, length_s: u64, program: ProgramPlan) -> ScenarioPlan {
     let executor =
         Executor::ConstantVus { vus, start_time: Duration::ZERO, duration: seconds(length_s), start_over: seconds(1) };
-    ScenarioPlan {
-        name: name.to_owned(),
-        executor,
-        graceful_stop: seconds(30),
-        pacing: Duration::ZERO,
-        tags: BTreeMap::new(),
-        steps: vec![name.to_owned()],
-        program,
-    }
+    ScenarioPlan::of(name, executor, program)
 }
 
 fn plan() -> Plan {
-    let fetch = FetchPlan {
-        path: "/".to_owned(),
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: None,
-        timeout: seconds(60),
+    let scenarios = vec![
+        scenario("fetch", VUS, STEADY_S, ProgramPlan::Fetch(FetchPlan::of("/"))),
+        scenario("publish", 1, STEADY_S, ProgramPlan::Publish(PublishPlan::of("app", "app"))),
+    ];
+    let target = Target {
+        processes: Some(Processes { min: 0, max: 3, max_conns: 20 }),
+        ..Target::at("https://connect.example.com/".parse().unwrap())
     };
-    let publish = PublishPlan {
-        guid: None,
-        name: "app".to_owned(),
-        bundle: "app".to_owned(),
-        bundle_md5: String::new(),
-        bundle_bytes: 1,
-        path: "/".to_owned(),
-        with_key: true,
-        timeout: seconds(60),
-        deploy_timeout: seconds(900),
-    };
-    Plan {
-        schema: plan::SCHEMA,
-        version: "0".to_owned(),
-        command: "load".to_owned(),
-        run_id: "test".to_owned(),
-        seed: 1,
-        target: Target {
-            url: "https://connect.example.com/".parse().unwrap(),
-            sandbox: false,
-            connect_version: None,
-            node: None,
-            sandbox_profile: None,
-            content_guid: None,
-            fetch_with_key: false,
-            processes: Some(Processes { min: 0, max: 3, max_conns: 20 }),
-        },
-        http: HttpPlan {
-            user_agent: "test".to_owned(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: Http1Engine::Own,
-            kernel_timestamps: true,
-            connection: ConnectionOptions::default(),
-        },
-        workers: 1,
-        warm_up: Duration::ZERO,
-        duration: seconds(STEADY_S),
-        scenarios: vec![
-            scenario("fetch", VUS, STEADY_S, ProgramPlan::Fetch(fetch)),
-            scenario("publish", 1, STEADY_S, ProgramPlan::Publish(publish)),
-        ],
-        thresholds: Vec::new(),
-    }
+    Plan::of(target, scenarios)
 }
 
 /// One second of a closed system: throughput around `per_s` by chance, latencies lognormal around N/X.

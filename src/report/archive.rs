@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
 use super::course::{Course, MOST_SLOTS, Publishes};
+use crate::server_metrics;
 use crate::summary::{self, Summary};
 use crate::window::{Counts, Window};
 
@@ -165,6 +166,9 @@ fn plausible(run: &Recorded) -> Result<(), ArchiveFault> {
     if plan.scenarios.len() > 1000 || plan.workers > 100_000 {
         return Err(ArchiveFault::Implausible("more scenarios or workers than a plan has"));
     }
+    if !run.summary.server_metrics.iter().all(told) || run.summary.server_metrics.len() > 100 {
+        return Err(ArchiveFault::Implausible("more than servers are asked for"));
+    }
     let ends = run.course.slots.iter().map(|slot| slot.from_s.max(slot.seconds)).max().unwrap_or(0);
     let publishes_fit =
         run.publishes.publishes.iter().all(|p| p.phases.iter().all(|(at, took)| *at < 6 && *took < 1e13));
@@ -176,6 +180,17 @@ fn plausible(run: &Recorded) -> Result<(), ArchiveFault> {
         true => Ok(()),
         false => Err(ArchiveFault::Implausible("greater figures than a run has")),
     }
+}
+
+/// That what a server told can be drawn.
+fn told(place: &server_metrics::Place) -> bool {
+    let times = place.outages.iter().flat_map(|outage| [outage.from_s, outage.to_s.unwrap_or(0.0)]);
+    let times = times.chain(place.restarts_s.iter().copied());
+    let few = place.outages.len().max(place.restarts_s.len()) <= server_metrics::MOST_EVENTS;
+    let points = place.figures.iter().flat_map(|figure| &figure.points);
+    few && place.figures.len() <= server_metrics::Metric::ALL.len()
+        && place.figures.iter().all(|figure| figure.points.len() <= server_metrics::MOST_POINTS)
+        && times.chain(points.map(|(at, _)| *at)).all(|at| (0.0..1e12).contains(&at))
 }
 
 fn slot_fits(slot: &super::course::Slot) -> bool {

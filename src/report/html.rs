@@ -17,6 +17,7 @@ mod knee;
 mod latency;
 mod overview;
 mod publish;
+mod servers;
 mod tile;
 mod verdict;
 
@@ -217,6 +218,7 @@ fn plots(run: &Run<'_>) -> Vec<Figure> {
             health::generator(run),
             health::errors(run),
             health::nodes(run),
+            servers::servers(run),
             publish::gantt(run),
         ],
         None => vec![
@@ -228,6 +230,7 @@ fn plots(run: &Run<'_>) -> Vec<Figure> {
             publish::gantt(run),
             health::nodes(run),
             health::errors(run),
+            servers::servers(run),
             health::generator(run),
         ],
     };

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::baseline::{self, Baseline, Comparison};
 use crate::capacity::agreement::Agreement;
-use crate::capacity::search::{Kept, Outcome, Step};
+use crate::capacity::search::{Kept, Outcome};
 use crate::histogram::Latency;
 use crate::incident::Incident;
 use crate::insight::{self, Insight};
@@ -33,13 +33,17 @@ mod control;
 mod generator;
 mod open;
 mod rehearsal;
+mod servers;
 mod sockets;
+mod stage;
 
 pub use control::ControlDocument;
 pub use generator::GeneratorDocument;
 pub use open::OpenDocument;
 pub use rehearsal::DisruptionDocument;
+pub use servers::{ServerDocument, ServerFigure};
 pub use sockets::SocketDocument;
+pub use stage::{StepDocument, StepLatency};
 
 /// Version of both documents.
 pub const SCHEMA: u32 = 1;
@@ -137,6 +141,8 @@ pub struct LoadDocument {
     pub control: Vec<ControlDocument>,
     /// What was done to the server while it was on, and what that did.
     pub rehearsal: Vec<DisruptionDocument>,
+    /// What servers told of themselves while it was on: `--server-metrics`.
+    pub server_metrics: Vec<ServerDocument>,
     /// Time that lay in pauses, in whole seconds of which no figure is made.
     pub paused_s: f64,
     /// The connections of the whole run.
@@ -321,6 +327,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> LoadDo
         thresholds: summary.thresholds.clone(),
         control: control::events(summary),
         rehearsal: rehearsal::disruptions(summary),
+        server_metrics: servers::servers(summary),
         paused_s: summary.paused_ns as f64 / 1e9,
         connections: Connections::of(summary),
         left_behind: summary.left_behind.clone(),
@@ -371,6 +378,8 @@ pub struct RampDocument {
     pub left_behind: Vec<String>,
     /// What `--slo` asked for, and the most VUs that keep it; `null` without.
     pub objectives: Option<Kept>,
+    /// What servers told of themselves while it was on: `--server-metrics`.
+    pub server_metrics: Vec<ServerDocument>,
     /// What the rules see in the whole search.
     pub insights: Vec<Insight>,
 }
@@ -390,55 +399,6 @@ pub struct SaturationDocument {
     pub requests_per_second_ci: Option<[f64; 2]>,
     /// Throughput to expect at `vus`.
     pub requests_per_second_at_vus: Option<f64>,
-}
-
-/// One stage of the search.
-#[derive(Debug, Serialize)]
-pub struct StepDocument {
-    /// VUs held.
-    pub vus: u32,
-    /// Throughput.
-    pub requests_per_second: f64,
-    /// Half-width of its 95 % interval.
-    pub requests_per_second_plus_minus: f64,
-    /// Change against the best stage before, as a share.
-    pub change: Option<f64>,
-    /// Latency of completed requests.
-    pub latency_ms: StepLatency,
-    /// Failed share.
-    pub error_rate: f64,
-    /// How long it lasted.
-    pub duration_s: f64,
-    /// What followed from it.
-    pub decision: String,
-}
-
-/// Latency in one stage, ms.
-#[derive(Debug, Serialize)]
-pub struct StepLatency {
-    /// Mean.
-    pub mean: Option<f64>,
-    /// Median.
-    pub p50: Option<f64>,
-    /// 95th percentile.
-    pub p95: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-}
-
-impl StepDocument {
-    fn of(step: &Step) -> StepDocument {
-        StepDocument {
-            vus: step.vus,
-            requests_per_second: step.requests_per_second,
-            requests_per_second_plus_minus: 1.96 * step.standard_error,
-            change: step.change_vs_best,
-            latency_ms: StepLatency { mean: step.mean_ms, p50: step.p50_ms, p95: step.p95_ms, p99: step.p99_ms },
-            error_rate: step.error_rate,
-            duration_s: step.seconds,
-            decision: step.decision.clone(),
-        }
-    }
 }
 
 /// The document of a ramp, with that of the load test that followed it, if one did.
@@ -491,6 +451,7 @@ pub fn ramp(
         agreement: agreement.flatten(),
         left_behind: summary.left_behind.clone(),
         objectives: result.kept.clone(),
+        server_metrics: servers::servers(summary),
         insights: insight::of(summary, &Figures::of(summary), &SteadyState::of(summary)),
     }
 }

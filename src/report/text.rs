@@ -9,6 +9,7 @@ mod load;
 mod model;
 mod ramp;
 pub(in crate::report) mod rehearsal;
+pub(in crate::report) mod servers;
 mod sockets;
 mod steps;
 

@@ -51,6 +51,10 @@ pub(super) enum BundleFault {
 #[derive(Debug, Clone)]
 pub(super) struct BundleDir {
     root: PathBuf,
+    /// What is being received or unpacked: this node's own, on the same file system.
+    work: PathBuf,
+    /// Held as long as the node is there, by nobody once it was killed.
+    _lock: Arc<File>,
     /// The error that writing fails with, as the system numbers them; 0: it does not.
     trouble: Arc<AtomicI32>,
 }
@@ -91,12 +95,25 @@ impl From<io::Error> for ReceiveFault {
 }
 
 impl BundleDir {
-    /// Under that directory, which is made.
-    pub(super) fn new(root: &Path) -> io::Result<Self> {
+    /// Under that directory, which is made; for the node of that name. What it left half done when it was killed goes.
+    pub(super) fn new(root: &Path, node: &str) -> io::Result<Self> {
         for name in ["incoming", "bundles", "apps"] {
             std::fs::create_dir_all(root.join(name))?;
         }
-        Ok(Self { root: root.to_owned(), trouble: Arc::default() })
+        let safe: String = node.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
+        let work = root.join("incoming").join(&safe);
+        let lock = File::create(work.with_added_extension("lock"))?;
+        // Where another one of that name runs, it is still being worked on.
+        if lock.try_lock().is_ok() {
+            let _ = std::fs::remove_dir_all(&work);
+        }
+        std::fs::create_dir_all(&work)?;
+        Ok(Self { root: root.to_owned(), work, _lock: Arc::new(lock), trouble: Arc::default() })
+    }
+
+    /// Unpacks the archive of a bundle for a deploy. Blocks.
+    pub(super) fn unpack(&self, content: &str, bundle: i64) -> Result<(), BundleFault> {
+        unpack_in(&self.work, &self.archive(content, bundle), &self.app(content, bundle))
     }
 
     /// Behaves from now on as a folder does that is `read-only` or `full`, or is `ok` again. `false`: none of these.
@@ -124,7 +141,7 @@ impl BundleDir {
     /// Begins to receive an upload of at most `limit` bytes.
     pub(super) fn receive(&self, limit: u64) -> io::Result<Receiver> {
         self.writable()?;
-        let (file, path) = tempfile::NamedTempFile::new_in(self.root.join("incoming"))?.into_parts();
+        let (file, path) = tempfile::NamedTempFile::new_in(&self.work)?.into_parts();
         Ok(Receiver { file: tokio::fs::File::from_std(file), path, md5: Md5::new(), size: 0, limit })
     }
 
@@ -208,12 +225,17 @@ pub(super) fn manifest_of(archive: &Path) -> Result<Value, BundleFault> {
     }
 }
 
-/// Unpacks a bundle into a directory, which is made anew. A single directory that holds everything is left out, as
-/// Connect does. Blocks.
+/// Unpacks a bundle into a directory, made anew. A single directory that holds everything is left out. Blocks.
 pub(super) fn unpack(archive: &Path, into: &Path) -> Result<(), BundleFault> {
-    let parent = into.parent().ok_or(BundleFault::Size("no place to unpack to"))?;
-    std::fs::create_dir_all(parent)?;
-    let work = tempfile::tempdir_in(parent)?;
+    unpack_in(into.parent().ok_or(BundleFault::Size("no place to unpack to"))?, archive, into)
+}
+
+/// The same, by way of that folder.
+fn unpack_in(work: &Path, archive: &Path, into: &Path) -> Result<(), BundleFault> {
+    for folder in [Some(work), into.parent()].into_iter().flatten() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let work = tempfile::tempdir_in(work)?;
     let (mut tar, mut room) = open(archive)?;
     for (index, entry) in tar.entries()?.enumerate() {
         let mut entry = entry?;
@@ -235,12 +257,23 @@ pub(super) fn unpack(archive: &Path, into: &Path) -> Result<(), BundleFault> {
             return Err(BundleFault::Kind(path.display().to_string()));
         }
     }
-    let top = descend(work.path())?;
-    let _ = std::fs::remove_dir_all(into);
-    match std::fs::rename(top, into) {
+    Ok(put(&descend(work.path())?, into, &work)?)
+}
+
+/// Puts a folder in the place of another, at once: other nodes start processes from it, and we may be killed.
+fn put(folder: &Path, into: &Path, work: &tempfile::TempDir) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    // What was there is then among what is removed with the working folder.
+    if renameat_with(CWD, folder, CWD, into, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    // Nothing is there, or this file system cannot do that: NFS is one.
+    let old = tempfile::TempDir::new_in(work.path().parent().unwrap_or(into))?;
+    let _ = std::fs::rename(into, old.path());
+    match std::fs::rename(folder, into) {
         // Another node has just unpacked the same bundle: the same files.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        done => Ok(done?),
+        done => done,
     }
 }
 
@@ -376,8 +409,26 @@ mod tests {
             let into = place.path().join("x").join("1");
             unpack(bundle.path(), &into).unwrap();
             assert_eq!(std::fs::read_to_string(into.join("app.py")).unwrap(), "app = 1", "{prefix}");
+            std::fs::write(into.join("written"), "by a process").unwrap();
             unpack(bundle.path(), &into).unwrap();
+            assert!(into.join("app.py").exists() && !into.join("written").exists(), "made anew: {prefix}");
+            let left = std::fs::read_dir(into.parent().unwrap()).unwrap().count();
+            assert_eq!(left, 1, "nothing but the bundle is left: {prefix}");
         }
+    }
+
+    #[test]
+    fn what_a_killed_node_left_half_done_goes_when_it_is_back_and_not_before() {
+        let place = tempfile::tempdir().unwrap();
+        let node = BundleDir::new(place.path(), "node/1").unwrap();
+        let half = node.work.join("half");
+        std::fs::write(&half, "x").unwrap();
+        // Another one of that name, and one of another.
+        drop((BundleDir::new(place.path(), "node/1").unwrap(), BundleDir::new(place.path(), "node-2").unwrap()));
+        assert!(half.exists());
+        drop(node);
+        let again = BundleDir::new(place.path(), "node/1").unwrap();
+        assert!(!half.exists() && again.work.is_dir());
     }
 
     #[test]

@@ -122,6 +122,24 @@ pub(super) async fn warm(node: &Node, guid: &str) {
     launcher.warm(wanted, &node.shared.store, &item).await;
 }
 
+/// Another node changed something of a content item: its processes on this node are as if that had been done here.
+pub(super) async fn changed(node: &Node, guid: &str) {
+    let (shared, Some(launcher)) = (&node.shared, &node.shared.launcher) else { return };
+    // Not by way of what is kept in memory: what nobody asked for yet is not to be there, as it was a moment ago.
+    match shared.store.content(guid).await {
+        Ok(None) => launcher.replace(guid, None),
+        Ok(Some(row)) if launcher.has(guid) || (row.bundle_id.is_some() && Runtime::of(&row.settings).min > 0) => {
+            if let Ok(revision) = shared.store.environment_revision(guid).await {
+                launcher.renew(guid, revision);
+            }
+            warm(node, guid).await;
+        }
+        Ok(Some(_)) => {}
+        // What is there is served meanwhile; once the database is back all of it is looked at.
+        Err(_) => {}
+    }
+}
+
 /// Starts what is to be kept without requests, as a server that starts does.
 pub(super) async fn warm_all(node: &Node) {
     if node.shared.launcher.is_none() {

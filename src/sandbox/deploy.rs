@@ -155,9 +155,10 @@ async fn unpack(node: &Node, bundle: &BundleRow) -> Result<Deployable, String> {
     let into = dir.app(&bundle.content_guid, bundle.id);
     let strict = node.shared.config.strict_bundles;
     dir.writable().map_err(|error| format!("(code 135) the bundle could not be extracted: {error}"))?;
+    let (files, content, number) = (dir.clone(), bundle.content_guid.clone(), bundle.id);
     let work = move || {
         let manifest = bundles::manifest_of(&archive).map_err(|fault| format!("(code 38) {fault}"))?;
-        bundles::unpack(&archive, &into).map_err(|fault| format!("(code 135) {fault}"))?;
+        files.unpack(&content, number).map_err(|fault| format!("(code 135) {fault}"))?;
         manifest::check(&manifest, &into, strict).map_err(|reason| format!("(code 38) {reason}"))
     };
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?

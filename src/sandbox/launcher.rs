@@ -202,8 +202,29 @@ impl Launcher {
         self.retire(|place| place.guid == guid && Some(place.bundle) != keep);
     }
 
+    /// The environment was set so many times: processes that have an older one finish what they have and stop.
+    pub(super) fn renew(&self, guid: &str, revision: i64) {
+        self.retire_if(|place, running| {
+            place.guid == guid && running.is_some_and(|running| running.revision() < revision)
+        });
+    }
+
+    /// Whether content has processes here, or had a moment ago.
+    pub(super) fn has(&self, guid: &str) -> bool {
+        lock(&self.0.cells).keys().any(|place| place.guid == guid)
+    }
+
+    /// Content that has.
+    pub(super) fn guids(&self) -> Vec<String> {
+        lock(&self.0.cells).keys().map(|place| place.guid.clone()).collect()
+    }
+
     fn retire(&self, which: impl Fn(&Place) -> bool) {
-        let cells: Vec<_> = lock(&self.0.cells).extract_if(|place, _| which(place)).collect();
+        self.retire_if(|place, _| which(place));
+    }
+
+    fn retire_if(&self, which: impl Fn(&Place, Option<&Arc<Running>>) -> bool) {
+        let cells: Vec<_> = lock(&self.0.cells).extract_if(|place, cell| which(place, cell.get())).collect();
         for running in cells.into_iter().filter_map(|(_, cell)| cell.get().cloned()) {
             self.0.let_go(running);
         }

@@ -33,7 +33,7 @@ pub(super) async fn serve(listener: TcpListener, cluster: Arc<Cluster>) {
     }
     let checked = Arc::clone(&cluster);
     tokio::spawn(async move { checked.check_health().await });
-    tokio::spawn(follow(cluster.shared()));
+    tokio::spawn(follow(Arc::clone(&cluster)));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

@@ -16,7 +16,7 @@ pub(super) use bundles::{BundleRow, NewBundle};
 pub(super) use content::{ContentRow, Created};
 pub(super) use database::Changes;
 pub use database::DatabaseUrl;
-pub(super) use related::{Permission, Tag, Vanity};
+pub(super) use related::{Environment, Permission, Tag, Vanity};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 

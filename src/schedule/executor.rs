@@ -113,6 +113,12 @@ pub enum Executor {
 }
 
 impl Executor {
+    /// So many VUs from the start on, all at once.
+    #[must_use]
+    pub fn constant_vus(vus: u32, duration: Duration) -> Executor {
+        Executor::ConstantVus { vus, start_time: Duration::ZERO, duration, start_over: Duration::ZERO }
+    }
+
     /// Its name, k6's where k6 has it.
     #[must_use]
     pub fn name(&self) -> &'static str {

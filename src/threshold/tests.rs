@@ -2,63 +2,24 @@
 
 use super::*;
 use crate::outcome::{Ended, ErrorKind};
-use crate::plan::{FetchPlan, HttpPlan, ProgramPlan, ScenarioPlan, Target};
+use crate::plan::{FetchPlan, ProgramPlan, ScenarioPlan, Target};
 use crate::schedule::Executor;
 use crate::window::{HostSample, Part, Second, Window};
 use proptest::prelude::*;
 
 fn scenario(name: &str) -> ScenarioPlan {
-    let fetch = FetchPlan {
-        path: "/".to_owned(),
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: None,
-        timeout: Duration::from_secs(60),
-    };
-    let duration = Duration::from_secs(20);
+    let executor = Executor::constant_vus(2, Duration::from_secs(20));
     ScenarioPlan {
-        name: name.to_owned(),
-        executor: Executor::ConstantVus { vus: 2, start_time: Duration::ZERO, duration, start_over: Duration::ZERO },
-        graceful_stop: Duration::from_secs(30),
-        pacing: Duration::ZERO,
         tags: BTreeMap::from([("kind".to_owned(), format!("kind-of-{name}"))]),
         steps: vec!["one".to_owned(), "two".to_owned()],
-        program: ProgramPlan::Fetch(fetch),
+        ..ScenarioPlan::of(name, executor, ProgramPlan::Fetch(FetchPlan::of("/")))
     }
 }
 
 fn plan(thresholds: Vec<Limit>) -> Plan {
-    Plan {
-        schema: crate::plan::SCHEMA,
-        version: "test".to_owned(),
-        command: "run".to_owned(),
-        run_id: "test".to_owned(),
-        seed: 1,
-        target: Target {
-            url: "http://127.0.0.1/".parse().unwrap(),
-            sandbox: false,
-            connect_version: None,
-            node: None,
-            sandbox_profile: None,
-            content_guid: None,
-            fetch_with_key: false,
-            processes: None,
-        },
-        http: HttpPlan {
-            user_agent: String::new(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: crate::plan::Http1Engine::Hyper,
-            kernel_timestamps: false,
-            connection: crate::connection_options::ConnectionOptions::default(),
-        },
-        workers: 1,
-        warm_up: Duration::from_secs(2),
-        duration: Duration::from_secs(20),
-        scenarios: vec![scenario("fetch"), scenario("other")],
-        thresholds,
-    }
+    let scenarios = vec![scenario("fetch"), scenario("other")];
+    let target = Target::at("http://127.0.0.1/".parse().unwrap());
+    Plan { command: "run".to_owned(), warm_up: Duration::from_secs(2), thresholds, ..Plan::of(target, scenarios) }
 }
 
 /// A second in which the first step of the first scenario completed ten requests of `ms`, and one failed with 503.

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::engine::fetch::Fetch;
 use connect_bench::engine::program::{Exchange, Expect, Program, Request, SeriesId};
 use connect_bench::engine::run::{Delivery, Run};
 use connect_bench::engine::worker::Programs;
 use connect_bench::http::ClientConfig;
 use connect_bench::http::dial::NetDial;
-use connect_bench::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
+use connect_bench::plan::{Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
 use connect_bench::window::{Counts, Window};
 use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
@@ -81,56 +80,13 @@ fn fetch() -> Fetches {
 }
 
 fn plan(address: SocketAddr, http1_engine: Http1Engine, vus: u32, requests: u64) -> Plan {
-    let http = HttpPlan {
-        user_agent: "connect-bench/0.1.0".to_owned(),
-        insecure: false,
-        reset_cookies: false,
-        http1_engine,
-        kernel_timestamps: true,
-        connection: ConnectionOptions::default(),
-    };
-    let target = Target {
-        url: format!("http://{address}/").parse().unwrap(),
-        sandbox: false,
-        connect_version: None,
-        node: None,
-        sandbox_profile: None,
-        content_guid: None,
-        fetch_with_key: false,
-        processes: None,
-    };
-    let fetch = FetchPlan {
-        path: PATH.to_owned(),
-        with_key: false,
-        statuses: vec![200],
-        content_type: None,
-        body_contains: None,
-        timeout: Duration::from_secs(60),
-    };
+    let http = HttpPlan { http1_engine, ..HttpPlan::default() };
+    let target = Target::at(format!("http://{address}/").parse().unwrap());
+    let fetch = FetchPlan { statuses: vec![200], ..FetchPlan::of(PATH) };
     let executor =
         Executor::SharedIterations { start_time: Duration::ZERO, vus, iterations: requests, max_duration: MAX };
-    Plan {
-        schema: plan::SCHEMA,
-        version: "bench".to_owned(),
-        command: "load".to_owned(),
-        run_id: "bench".to_owned(),
-        seed: 1,
-        target,
-        http,
-        thresholds: Vec::new(),
-        workers: 1,
-        warm_up: Duration::ZERO,
-        duration: MAX,
-        scenarios: vec![ScenarioPlan {
-            name: "fetch".to_owned(),
-            executor,
-            graceful_stop: Duration::from_secs(30),
-            pacing: Duration::ZERO,
-            tags: std::collections::BTreeMap::new(),
-            steps: vec!["fetch".to_owned()],
-            program: ProgramPlan::Fetch(fetch),
-        }],
-    }
+    let scenarios = vec![ScenarioPlan::of("fetch", executor, ProgramPlan::Fetch(fetch))];
+    Plan { http, duration: MAX, ..Plan::of(target, scenarios) }
 }
 
 /// Makes so many requests on one worker in this runtime, and checks that each one is accounted for. What it measured.

@@ -1,5 +1,6 @@
-//! A load with a publish loop, one node killed and back in the middle of it: what the result says, and whether everybody
-//! counted the same.
+//! The whole chain: PostgreSQL, two nodes, HAProxy, and on the nodes real Flask and real Plumber in processes. A load with
+//! a publish loop, one node killed and back in the middle of it: what the result says, and whether everybody counted the
+//! same.
 
 use serde_json::{Value, json};
 
@@ -25,20 +26,29 @@ fn logged(rehearsal: &Rehearsal) -> (u64, u64) {
     (requests.len() as u64, requests.iter().filter(|line| line.contains("/__ping__")).count() as u64)
 }
 
-/// Requests that the nodes counted, and the content of them.
-fn counted(rehearsal: &Rehearsal) -> (u64, Vec<u64>) {
-    let config = std::fs::read_to_string(rehearsal.root().join("haproxy.cfg")).unwrap();
-    let servers = config.lines().filter_map(|line| line.trim().strip_prefix("server n"));
-    let addresses: Vec<&str> = servers.map(|line| line.split(' ').nth(1).unwrap()).collect();
-    let stats = |address: &&str| -> Value {
+/// What each node says of itself.
+fn stats(rehearsal: &Rehearsal) -> Vec<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = |address: &String| -> Value {
         let url = format!("http://{address}/__sandbox__/stats");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { reqwest::get(url).await.unwrap().json().await.unwrap() })
     };
-    let stats: Vec<Value> = addresses.iter().map(stats).collect();
+    rehearsal.addresses().iter().map(ask).collect()
+}
+
+/// Requests that the nodes counted, and the content of them.
+fn counted(rehearsal: &Rehearsal) -> (u64, Vec<u64>) {
+    let stats = stats(rehearsal);
     let requests = |stats: &Value, class: &str| stats["requests"][class].as_u64().unwrap();
     let all = stats.iter().map(|stats| requests(stats, "api") + requests(stats, "content")).sum();
     (all, stats.iter().map(|stats| requests(stats, "content")).collect())
+}
+
+/// Requests without an answer by node, and what the balancer logged of requests that did not end as they should.
+fn unusual(rehearsal: &Rehearsal) -> (Vec<Value>, Vec<String>) {
+    let log = std::fs::read_to_string(rehearsal.root().join("balancer.log")).unwrap();
+    let lines = log.lines().filter(|line| !line.contains(" ---- ")).map(str::to_owned);
+    (stats(rehearsal).into_iter().map(|mut stats| stats["unanswered"].take()).collect(), lines.collect())
 }
 
 /// A load, and what was counted of it: sent by the generator; by the balancer in all, and without what asked after its
@@ -68,26 +78,26 @@ fn counts_of_a_load(rehearsal: &Rehearsal) -> [u64; 4] {
 
 #[test]
 fn everybody_counts_the_same() {
-    let Some(rehearsal) = Rehearsal::up(QUICK) else { return };
-    // At its end a load cuts off what is under way. Once in five runs, on a busy machine, the nodes had counted one request
-    // that the balancer had not logged; that has not been explained. Counts that are wrong are wrong three times.
+    let Some(rehearsal) = Rehearsal::real(QUICK, &[]) else { return };
+    // At its end a load cuts off what is under way. HAProxy logs no request that follows others on its connection and whose
+    // node closes without an answer: what that would look like is told. Counts that are wrong are wrong three times.
     let mut loads = Vec::new();
-    while loads.len() < 3 {
+    loop {
         let [sent, all, without_pings, nodes] = counts_of_a_load(&rehearsal);
         if sent == all && without_pings == nodes {
-            rehearsal.down();
-            return;
+            break;
         }
-        loads.push([sent, all, without_pings, nodes]);
+        loads.push(([sent, all, without_pings, nodes], unusual(&rehearsal)));
+        assert!(loads.len() < 3, "sent, logged, logged without pings, counted by the nodes: {loads:#?}");
     }
-    panic!("sent, logged, logged without pings, counted by the nodes: {loads:?}");
+    rehearsal.down();
 }
 
 #[test]
 fn a_node_that_is_killed_disrupts_its_own_sessions_and_not_the_service() {
-    let Some(rehearsal) = Rehearsal::up(QUICK) else { return };
+    let Some(rehearsal) = Rehearsal::real(QUICK, &[]) else { return };
     let at = [["6s", "node kill 2"], ["14s", "node start 2"], ["15s", "exec exit 3"]];
-    let (document, said) = load(&rehearsal, "24s", &at);
+    let (document, said) = load(&rehearsal, "22s", &at);
     let told = document["rehearsal"].as_array().unwrap();
     assert_eq!(told.len(), 3, "{said} {document}");
     let (kill, start, exec) = (&told[0], &told[1], &told[2]);

@@ -7,9 +7,11 @@
 #![expect(clippy::panic, reason = "what never happens ends a test")]
 #![expect(clippy::print_stderr, reason = "a test that skips says why")]
 
+mod balanced;
 #[path = "../shared/canary.rs"]
 mod canary;
 mod failure;
+mod killed;
 mod parts;
 mod rehearsal;
 mod storage;

@@ -1,6 +1,8 @@
 //! The parts, where they are installed.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+use std::time::Duration;
 
 use connect_bench::architecture::Fault;
 use connect_bench::architecture::postgres::{self, Postgres};
@@ -16,6 +18,30 @@ pub(crate) fn or_skip<T>(found: Result<T, Fault>) -> Option<T> {
         }
         Err(fault) => panic!("{fault}"),
     }
+}
+
+/// Whether Python, and R with plumber, can be had here; says why not. With `CI` set they have to.
+pub(crate) fn runtimes() -> bool {
+    let wanted = [("python3", ["-c", "import venv, ensurepip"]), ("Rscript", ["-e", "library(plumber)"])];
+    wanted.iter().all(|(program, arguments)| {
+        let found = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
+        assert!(found || std::env::var_os("CI").is_none(), "{program} {arguments:?} does not work here");
+        if !found {
+            eprintln!("skipped: {program} {arguments:?} does not work here");
+        }
+        found
+    })
+}
+
+/// Asks until the answer is as it should be.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    for _ in 0..1500 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {what}");
 }
 
 /// A PostgreSQL of the test's own, and the directory that it is in.

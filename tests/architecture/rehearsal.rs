@@ -7,7 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use connect_bench::architecture::cluster;
 
 use crate::canary;
-use crate::parts::or_skip;
+use crate::parts::{or_skip, runtimes};
+use crate::support::Api;
 
 /// Two quick nodes; everything is logged.
 pub(crate) const QUICK: &str = r#"
@@ -28,11 +29,23 @@ pub(crate) struct Rehearsal {
 impl Rehearsal {
     /// Up and healthy; or nothing, where the parts are not installed.
     pub(crate) fn up(text: &str) -> Option<Rehearsal> {
+        Rehearsal::with(text, &[])
+    }
+
+    /// The same, whose nodes really start what is deployed; or nothing, where Python or R is not installed either.
+    pub(crate) fn real(text: &str, links: &[&str]) -> Option<Rehearsal> {
+        runtimes().then_some(())?;
+        let environments = Path::new(env!("CARGO_TARGET_TMPDIR")).join("environments");
+        let flags = ["--content", "processes", "--environments", environments.to_str().unwrap()];
+        Rehearsal::with(text, &[&flags, links].concat())
+    }
+
+    fn with(text: &str, flags: &[&str]) -> Option<Rehearsal> {
         or_skip(cluster::check_parts())?;
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("architecture.toml");
         std::fs::write(&file, text).unwrap();
-        let mut child = start(home.path());
+        let mut child = start(home.path(), flags);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let environment: Vec<(String, String)> = lines
             .by_ref()
@@ -42,6 +55,27 @@ impl Rehearsal {
         let log = std::fs::read_to_string(home.path().join("said")).unwrap();
         assert_eq!(environment.len(), 4, "{log}");
         Some(Rehearsal { child, home, environment })
+    }
+
+    /// A client that comes through the balancer, and keeps the cookies that it is given.
+    pub(crate) fn client(&self) -> Api {
+        let authority = std::fs::read(self.value("CONNECT_CA_CERTIFICATE")).unwrap();
+        let authority = reqwest::Certificate::from_pem(&authority).unwrap();
+        let http = reqwest::Client::builder().add_root_certificate(authority).cookie_store(true).build().unwrap();
+        Api { http, url: self.value("CONNECT_SERVER").to_owned(), key: self.value("CONNECT_API_KEY").to_owned() }
+    }
+
+    /// A client that comes to a node by itself. They count from 1.
+    pub(crate) fn node(&self, number: usize) -> Api {
+        let url = format!("http://{}", self.addresses()[number - 1]);
+        Api { http: reqwest::Client::new(), url, key: self.value("CONNECT_API_KEY").to_owned() }
+    }
+
+    /// Where the nodes are to the balancer.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        let config = std::fs::read_to_string(self.root().join("haproxy.cfg")).unwrap();
+        let servers = config.lines().filter_map(|line| line.trim().strip_prefix("server n"));
+        servers.filter(|line| line.contains(" check ")).map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
     }
 
     pub(crate) fn value(&self, name: &str) -> &str {
@@ -102,10 +136,11 @@ impl Drop for Rehearsal {
     }
 }
 
-fn start(home: &Path) -> Child {
+fn start(home: &Path, flags: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_connect-bench"))
         .args(["sandbox", "up", "--exit-with-parent", "--state"])
         .args([home.join("cluster"), home.join("architecture.toml")])
+        .args(flags)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(std::fs::File::create(home.join("said")).unwrap())
@@ -114,12 +149,12 @@ fn start(home: &Path) -> Child {
 }
 
 /// Whether a process is there and is no zombie, which waits for a parent that is not ours.
-fn lives(pid: u32) -> bool {
+pub(crate) fn lives(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
-fn gone(pids: &[(String, Option<u32>)]) {
+pub(crate) fn gone(pids: &[(String, Option<u32>)]) {
     for _ in 0..500 {
         if !pids.iter().any(|(_, pid)| pid.is_some_and(lives)) {
             return;
@@ -174,7 +209,7 @@ fn its_parts_die_with_it_even_when_it_is_killed() {
     // What it could not remove does not keep the next one from starting.
     let root = rehearsal.root();
     assert!(root.join("connect-bench.pid").exists());
-    let mut next = start(rehearsal.home.path());
+    let mut next = start(rehearsal.home.path(), &[]);
     let mut line = String::new();
     BufReader::new(next.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("CONNECT_SERVER=https://localhost:"), "{line}");

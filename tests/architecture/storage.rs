@@ -8,7 +8,7 @@ use connect_bench::sandbox::{Config, Sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::parts::database;
+use crate::parts::{database, until};
 use crate::support::*;
 
 /// A node on that database, with its files in that folder.
@@ -20,17 +20,6 @@ fn node(name: &str, database: &Postgres, folder: &Path) -> Sandbox {
         ..quick()
     };
     Sandbox::start(config).unwrap()
-}
-
-/// Asks until the answer is as it should be: what one node changes the other hears of, but not in the same instant.
-async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..500 {
-        if is_so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("never: {what}");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -58,7 +47,7 @@ async fn nodes_share_a_database_and_a_folder() {
     assert_eq!(b.refusal(Method::GET, &format!("/tasks/{task}"), Value::Null).await, (404, 141));
     assert_eq!(a.finished(&task).await["code"], 0);
 
-    // What was deleted, closed or given a path on one node is so on the other, which had it in memory.
+    // What was deleted, closed or given a path on one node is so on the other, which had it in memory, a moment later.
     assert_eq!(a.call(Method::PATCH, &format!("/content/{guid}"), json!({"access_type": "acl"})).await.0, 200);
     let anonymous = b.with_key("");
     until("closed", async || anonymous.fetch(&stocks).await.0 == 401).await;
@@ -66,7 +55,9 @@ async fn nodes_share_a_database_and_a_folder() {
     until("a path", async || b.fetch("/bench/stocks/").await.0 == 200).await;
     assert_eq!(b.call(Method::DELETE, &format!("/content/{guid}"), Value::Null).await.0, 204);
     until("gone", async || a.fetch(&stocks).await.0 == 404).await;
-    assert_eq!(std::fs::read_dir(folder.join("incoming")).unwrap().count(), 0);
+    for node in ["node-1", "node-2"] {
+        assert_eq!(std::fs::read_dir(folder.join("incoming").join(node)).unwrap().count(), 0);
+    }
     drop((one, two));
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use connect_bench::host::Environment;
-use connect_bench::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
+use connect_bench::plan::{Executor, FetchPlan, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
 use connect_bench::rundir::{PlanFile, RunDir};
 use connect_bench::summary::{Builder, RunState};
 use connect_bench::window::{GeneratorWindow, HostSample, Part, ScenarioWindow, Second, Window};
@@ -32,54 +32,17 @@ impl Made {
 
     fn plan(&self) -> Plan {
         let duration = Duration::from_secs(self.seconds);
-        let executor =
-            Executor::ConstantVus { vus: self.vus, start_time: Duration::ZERO, duration, start_over: Duration::ZERO };
-        let fetch = FetchPlan {
-            path: "/".to_owned(),
-            with_key: false,
-            statuses: Vec::new(),
-            content_type: None,
-            body_contains: None,
-            timeout: Duration::from_secs(60),
-        };
+        let executor = Executor::constant_vus(self.vus, duration);
         let scenario = ScenarioPlan {
-            name: "fetch".to_owned(),
-            executor,
             graceful_stop: Duration::ZERO,
-            pacing: Duration::ZERO,
-            tags: std::collections::BTreeMap::new(),
-            steps: vec!["fetch".to_owned()],
-            program: ProgramPlan::Fetch(fetch),
+            ..ScenarioPlan::of("fetch", executor, ProgramPlan::Fetch(FetchPlan::of("/")))
         };
+        let target = Target::at("http://127.0.0.1:8080/".parse().unwrap());
         Plan {
-            schema: plan::SCHEMA,
             version: "0.1.0".to_owned(),
-            command: "load".to_owned(),
             run_id: format!("made{:04}", self.hour),
-            seed: 1,
-            target: Target {
-                url: "http://127.0.0.1:8080/".parse().unwrap(),
-                sandbox: false,
-                connect_version: None,
-                node: None,
-                sandbox_profile: None,
-                content_guid: None,
-                fetch_with_key: false,
-                processes: None,
-            },
-            http: HttpPlan {
-                user_agent: "connect-bench".to_owned(),
-                insecure: false,
-                reset_cookies: false,
-                http1_engine: Http1Engine::Own,
-                kernel_timestamps: true,
-                connection: connect_bench::connection_options::ConnectionOptions::default(),
-            },
-            workers: 1,
-            warm_up: Duration::ZERO,
-            duration,
-            scenarios: vec![scenario],
-            thresholds: Vec::new(),
+            http: HttpPlan { user_agent: "connect-bench".to_owned(), ..HttpPlan::default() },
+            ..Plan::of(target, vec![scenario])
         }
     }
 

@@ -20,6 +20,7 @@ mod rails;
 mod refusals;
 mod scenarios;
 mod screen;
+mod server_metrics;
 mod servers;
 mod setup;
 mod signals;

@@ -8,8 +8,9 @@ use connect_bench::histogram::Latency;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::{
-    self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
+    Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
 };
+use connect_bench::server_metrics::{Scrape, read};
 use connect_bench::summary::{Builder, Cause, ControlEvent, Controlled, Origin, RunState, Search, Summary};
 use connect_bench::window::{GeneratorWindow, HostSample, Part, ScenarioWindow, Second, Window};
 
@@ -65,39 +66,27 @@ fn publish(executor: Executor) -> ScenarioPlan {
 }
 
 fn plan(command: &str, target: Target, scenarios: Vec<ScenarioPlan>) -> Plan {
+    let http = HttpPlan { http1_engine: Http1Engine::Hyper, ..HttpPlan::default() };
     Plan {
-        schema: plan::SCHEMA,
         version: "0.1.0".to_owned(),
         command: command.to_owned(),
         run_id: "20260101T000000Z-test".to_owned(),
-        seed: 1,
-        target,
-        http: HttpPlan {
-            user_agent: "connect-bench/0.1.0".to_owned(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: Http1Engine::Hyper,
-            kernel_timestamps: true,
-            connection: connect_bench::connection_options::ConnectionOptions::default(),
-        },
+        http: HttpPlan { user_agent: "connect-bench/0.1.0".to_owned(), ..http },
         workers: 2,
         warm_up: Duration::from_secs(WARM_UP_S),
         duration: Duration::from_secs(WARM_UP_S + STEADY_S),
-        scenarios,
-        thresholds: Vec::new(),
+        ..Plan::of(target, scenarios)
     }
 }
 
 fn server(sandbox: bool) -> Target {
     Target {
-        url: "https://connect.example.com/".parse().unwrap(),
         sandbox,
         connect_version: Some("2025.09.0".to_owned()),
         node: Some("node-1".to_owned()),
         sandbox_profile: sandbox.then(|| "small".to_owned()),
         content_guid: Some("c0ffee".to_owned()),
-        fetch_with_key: false,
-        processes: None,
+        ..Target::at("https://connect.example.com/".parse().unwrap())
     }
 }
 
@@ -113,12 +102,7 @@ fn environment() -> Environment {
 }
 
 fn constant(vus: u32) -> Executor {
-    Executor::ConstantVus {
-        vus,
-        start_time: Duration::ZERO,
-        duration: Duration::from_secs(WARM_UP_S + STEADY_S),
-        start_over: Duration::ZERO,
-    }
+    Executor::constant_vus(vus, Duration::from_secs(WARM_UP_S + STEADY_S))
 }
 
 /// 98 to 100 fetches on two nodes, two of which fail; a publish every fourth second.
@@ -215,6 +199,17 @@ pub(crate) fn full_load() -> Summary {
     let scenarios = vec![fetch(constant(10)), publish(constant(1))];
     let mut builder = Builder::new(plan("load", server(false), scenarios), environment());
     seconds(&mut builder, &(0..0));
+    for at in (0..=40).step_by(5) {
+        let text = format!(
+            "process_cpu_seconds_total {}\nconnect_http_request_inflight_gauge {}\n",
+            1.5 * f64::from(at),
+            at % 7
+        );
+        let url = "http://connect.example.com:3232/metrics".to_owned();
+        let error = (at == 20).then(|| "Connection refused".to_owned());
+        let values = if error.is_some() { std::collections::BTreeMap::new() } else { read(&text) };
+        builder.scrape(Scrape { at_s: f64::from(at), url, values, error });
+    }
     let mut summary = builder.finish(RunState::Finished);
     summary.api_requests_sent = 41;
     summary.left_behind = vec!["connect-bench-plumber-test".to_owned()];

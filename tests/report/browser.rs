@@ -85,7 +85,7 @@ fn expect_insights(told: &Value, document: &Value) {
 fn pages_of_a_load_test_and_of_a_ramp_in_a_browser() {
     let place = tempfile::tempdir().unwrap();
     let (load, load_json) = page(place.path(), &Shape::load(120), "load.html");
-    let ramp = Shape { command: "ramp", ..Shape::load(100) };
+    let ramp = Shape { command: "ramp", servers: true, ..Shape::load(100) };
     let (ramp, ramp_json) = page(place.path(), &ramp, "ramp.html");
     let Some(told) = look(&[&load, &ramp]) else { return };
     for (told, json) in told.iter().zip([&load_json, &ramp_json]) {
@@ -103,7 +103,7 @@ fn pages_of_a_load_test_and_of_a_ramp_in_a_browser() {
 fn a_page_with_hostile_text_in_a_browser_shows_it_and_does_nothing() {
     let place = tempfile::tempdir().unwrap();
     let foreign = "</script></style>\"'><img src=x onerror=alert(1)><script>alert(2)</script>".to_owned();
-    let (page, _) = page(place.path(), &Shape { foreign, ..Shape::load(40) }, "hostile.html");
+    let (page, _) = page(place.path(), &Shape { foreign, servers: true, ..Shape::load(40) }, "hostile.html");
     let Some(told) = look(&[&page]) else { return };
     expect_well_behaved(&told[0]);
     assert!(told[0]["text"].as_str().unwrap().contains("<img src=x onerror=alert(1)>"), "{}", told[0]["text"]);

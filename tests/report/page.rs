@@ -33,7 +33,7 @@ fn a_page_of_a_thousand_million_requests_in_half_an_hour_is_small() {
 #[test]
 fn what_a_page_has_in_it_is_what_the_run_had() {
     let place = tempfile::tempdir().unwrap();
-    for shape in [Shape::load(30), Shape { command: "ramp", ..Shape::load(31) }] {
+    for shape in [Shape { servers: true, ..Shape::load(30) }, Shape { command: "ramp", ..Shape::load(31) }] {
         let (run, summary) = write(place.path(), &shape);
         let page = page(place.path(), &run);
         let archive = Archive::from_page(page.as_bytes()).unwrap();

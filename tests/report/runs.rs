@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use connect_bench::capacity::knee::Knee;
 use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, StepKind};
-use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
-use connect_bench::plan::{
-    self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target,
-};
+use connect_bench::plan::{Executor, FetchPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target};
 use connect_bench::rundir::{PlanFile, RunDir};
+use connect_bench::server_metrics::{Scrape, read};
 use connect_bench::summary::{Builder, RunState, Search, Summary};
 use connect_bench::threshold::Limit;
 use connect_bench::window::{CheckWindow, HostSample, Part, Second, Window};
@@ -36,6 +34,8 @@ pub(crate) struct Shape {
     pub(crate) finished: bool,
     /// A run that the gate accepts: its seconds are alike, and Little's law closes.
     pub(crate) even: bool,
+    /// Whether servers were asked how they are.
+    pub(crate) servers: bool,
     /// Days after the first of January on which it was made.
     pub(crate) day: i64,
 }
@@ -51,6 +51,7 @@ impl Shape {
             publishes: true,
             finished: true,
             even: false,
+            servers: false,
             day: 0,
         }
     }
@@ -69,8 +70,7 @@ fn scenario(name: &str, executor: Executor, steps: &[&str], program: ProgramPlan
 }
 
 fn constant(vus: u32, length: u64) -> Executor {
-    let duration = Duration::from_secs(length);
-    Executor::ConstantVus { vus, start_time: Duration::ZERO, duration, start_over: Duration::ZERO }
+    Executor::constant_vus(vus, Duration::from_secs(length))
 }
 
 fn plan(shape: &Shape) -> Plan {
@@ -79,60 +79,28 @@ fn plan(shape: &Shape) -> Plan {
         "ramp" => Executor::Searched { start_vus: 1, max_vus: 512 },
         _ => constant(VUS, length),
     };
-    let fetch = FetchPlan {
-        path: format!("/content/c0ffee/stocks/{}", shape.foreign),
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: None,
-        timeout: Duration::from_secs(60),
-    };
-    let publish = PublishPlan {
-        guid: None,
-        name: "connect-bench-plumber".to_owned(),
-        bundle: "plumber-stocks".to_owned(),
-        bundle_md5: String::new(),
-        bundle_bytes: 4096,
-        path: "/".to_owned(),
-        with_key: true,
-        timeout: Duration::from_secs(60),
-        deploy_timeout: Duration::from_secs(900),
-    };
+    let fetch = FetchPlan::of(&format!("/content/c0ffee/stocks/{}", shape.foreign));
+    let publish = PublishPlan::of("connect-bench-plumber", "plumber-stocks");
     let mut scenarios =
         vec![scenario(&format!("fetch {}", shape.foreign), fetching, &["fetch"], ProgramPlan::Fetch(fetch))];
     if shape.publishes {
         scenarios.push(scenario("publish", constant(1, length), &["upload"], ProgramPlan::Publish(publish)));
     }
     let limit = |text: &str| Limit::from_flag(text).unwrap();
+    let target = Target {
+        connect_version: Some(format!("2026.06.0 {}", shape.foreign)),
+        content_guid: Some(format!("c0ffee-{}", shape.foreign)),
+        ..Target::at("https://connect.example.com/".parse().unwrap())
+    };
     Plan {
-        schema: plan::SCHEMA,
         version: "0.1.0".to_owned(),
         command: shape.command.to_owned(),
         run_id: "synthetic".to_owned(),
-        seed: 1,
-        target: Target {
-            url: "https://connect.example.com/".parse().unwrap(),
-            sandbox: false,
-            connect_version: Some(format!("2026.06.0 {}", shape.foreign)),
-            node: None,
-            sandbox_profile: None,
-            content_guid: Some(format!("c0ffee-{}", shape.foreign)),
-            fetch_with_key: false,
-            processes: None,
-        },
-        http: HttpPlan {
-            user_agent: "connect-bench".to_owned(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: Http1Engine::Own,
-            kernel_timestamps: true,
-            connection: ConnectionOptions::default(),
-        },
         workers: 2,
         warm_up: Duration::from_secs(shape.warm_up),
         duration: Duration::from_secs(length),
-        scenarios,
         thresholds: vec![limit("http_req_duration: p(95)<500"), limit("http_req_failed: rate<0.0001")],
+        ..Plan::of(target, scenarios)
     }
 }
 
@@ -246,6 +214,43 @@ fn events(shape: &Shape) -> Vec<Value> {
     events
 }
 
+/// What two servers told: Connect's process, and its machine, which was silent for a while and started again.
+fn scrapes(shape: &Shape) -> Vec<Scrape> {
+    let connect = |at: u64| {
+        let started = if at < 20 { 5.0 } else { at as f64 };
+        format!(
+            "connect_http_request_count{{route=\"{0}\"}} {1}\nprocess_cpu_seconds_total {2}\n\
+             process_start_time_seconds {started}\nconnect_http_request_inflight_gauge {3}\n",
+            shape.foreign.escape_default(),
+            at * shape.per_second,
+            at as f64 * 1.5,
+            at % 13,
+        )
+    };
+    let machine = |at: u64| {
+        format!(
+            "node_cpu_seconds_total{{mode=\"idle\"}} {}\nnode_cpu_seconds_total{{mode=\"user\"}} {}\n\
+             node_memory_MemTotal_bytes 8e9\nnode_memory_MemAvailable_bytes {}e9\n",
+            at,
+            2 * at,
+            2 + at % 3,
+        )
+    };
+    let mut all = Vec::new();
+    if !shape.servers {
+        return all;
+    }
+    for at in (0..shape.warm_up + shape.steady).step_by(5) {
+        let silent = (10..20).contains(&at).then(|| format!("refused {}", shape.foreign));
+        let values = if silent.is_none() { read(&machine(at)) } else { BTreeMap::new() };
+        let at_s = at as f64;
+        let url = |name: &str| format!("http://{name}/{}", shape.foreign);
+        all.push(Scrape { at_s, url: url("connect:3232"), values: read(&connect(at)), error: None });
+        all.push(Scrape { at_s, url: url("connect:9100"), values, error: silent });
+    }
+    all
+}
+
 pub(crate) fn environment(day: i64) -> Environment {
     let first: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     Environment {
@@ -268,6 +273,10 @@ pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
         .unwrap();
     events(shape).iter().for_each(|event| directory.event(event).unwrap());
     let mut builder = Builder::new(plan, environment);
+    for scrape in scrapes(shape) {
+        directory.scraped(&scrape).unwrap();
+        builder.scrape(scrape);
+    }
     for at in 0..shape.warm_up + shape.steady {
         let part = if at < shape.warm_up { Part::WarmUp } else { Part::Steady };
         let host = HostSample { memory_bytes: Some(40_000_000 + at), ..HostSample::default() };

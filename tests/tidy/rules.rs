@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "schedule",
     "secret",
     "selftest",
+    "server_metrics",
     "stats",
     "steady",
     "summary",

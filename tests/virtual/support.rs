@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::engine::fetch::Fetch;
 use connect_bench::engine::program::{Exchange, Expect, Program, Request, SeriesId};
 use connect_bench::engine::run::{Delivery, Run};
 use connect_bench::engine::worker::Programs;
 use connect_bench::http::{ClientConfig, Dial, DialFault, Dialled};
 use connect_bench::outcome::ErrorKind;
-use connect_bench::plan::{self, Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
+use connect_bench::plan::{Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, Target};
 use connect_bench::window::{Part, Window};
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -106,57 +105,11 @@ pub(crate) fn fetches() -> Arc<dyn Programs> {
 }
 
 pub(crate) fn plan(vus: u32, seconds: u64, workers: usize) -> Plan {
-    let fetch = FetchPlan {
-        path: "/stocks/AAPL".to_owned(),
-        with_key: false,
-        statuses: vec![200],
-        content_type: None,
-        body_contains: None,
-        timeout: Duration::from_secs(60),
-    };
-    Plan {
-        schema: plan::SCHEMA,
-        version: "test".to_owned(),
-        command: "load".to_owned(),
-        run_id: "test".to_owned(),
-        seed: 1,
-        target: Target {
-            url: "http://pipe/".parse().unwrap(),
-            sandbox: false,
-            connect_version: None,
-            node: None,
-            sandbox_profile: None,
-            content_guid: None,
-            fetch_with_key: false,
-            processes: None,
-        },
-        http: HttpPlan {
-            user_agent: "test".to_owned(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: HTTP1,
-            kernel_timestamps: false,
-            connection: ConnectionOptions::default(),
-        },
-        workers,
-        warm_up: Duration::ZERO,
-        duration: Duration::from_secs(seconds),
-        thresholds: Vec::new(),
-        scenarios: vec![ScenarioPlan {
-            name: "fetch".to_owned(),
-            executor: Executor::ConstantVus {
-                vus,
-                start_time: Duration::ZERO,
-                duration: Duration::from_secs(seconds),
-                start_over: Duration::ZERO,
-            },
-            graceful_stop: Duration::from_secs(30),
-            pacing: Duration::ZERO,
-            tags: std::collections::BTreeMap::new(),
-            steps: vec!["fetch".to_owned()],
-            program: ProgramPlan::Fetch(fetch),
-        }],
-    }
+    let fetch = FetchPlan { statuses: vec![200], ..FetchPlan::of("/stocks/AAPL") };
+    let executor = Executor::constant_vus(vus, Duration::from_secs(seconds));
+    let scenarios = vec![ScenarioPlan::of("fetch", executor, ProgramPlan::Fetch(fetch))];
+    let http = HttpPlan { http1_engine: HTTP1, kernel_timestamps: false, ..HttpPlan::default() };
+    Plan { http, workers, ..Plan::of(Target::at("http://pipe/".parse().unwrap()), scenarios) }
 }
 
 /// `tests/virtual_own.rs` makes the same runs with the other engine.

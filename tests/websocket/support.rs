@@ -7,13 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use connect_bench::connection_options::ConnectionOptions;
 use connect_bench::engine::program::Program;
 use connect_bench::engine::run::{Delivery, Run};
 use connect_bench::engine::worker::Programs;
 use connect_bench::http::{ClientConfig, Dial, DialFault, Dialled};
 use connect_bench::plan::{
-    self, Executor, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepList, StepsPlan, Target,
+    Executor, Http1Engine, HttpPlan, Plan, ProgramPlan, ScenarioPlan, StepList, StepsPlan, Target,
 };
 use connect_bench::window::{SocketWindow, Window};
 use connect_bench::{scenario, steps};
@@ -117,44 +116,13 @@ pub(crate) fn run(steps: &str, executor: Executor, server: &Pipe) -> Ran {
 }
 
 fn plan(executor: Executor, steps: StepsPlan) -> Plan {
-    Plan {
-        schema: plan::SCHEMA,
-        version: "test".to_owned(),
-        command: "run".to_owned(),
-        run_id: "test".to_owned(),
-        seed: 1,
-        target: Target {
-            url: "http://pipe/".parse().unwrap(),
-            sandbox: false,
-            connect_version: None,
-            node: None,
-            sandbox_profile: None,
-            content_guid: None,
-            fetch_with_key: false,
-            processes: None,
-        },
-        http: HttpPlan {
-            user_agent: "test".to_owned(),
-            insecure: false,
-            reset_cookies: false,
-            http1_engine: Http1Engine::Own,
-            kernel_timestamps: false,
-            connection: ConnectionOptions::default(),
-        },
-        workers: 1,
-        warm_up: Duration::ZERO,
-        duration: executor.duration().unwrap(),
-        thresholds: Vec::new(),
-        scenarios: vec![ScenarioPlan {
-            name: "a".to_owned(),
-            executor,
-            graceful_stop: Duration::from_secs(2),
-            pacing: Duration::ZERO,
-            tags: BTreeMap::new(),
-            steps: steps.series(),
-            program: ProgramPlan::Steps(steps),
-        }],
-    }
+    let scenario = ScenarioPlan {
+        graceful_stop: Duration::from_secs(2),
+        steps: steps.series(),
+        ..ScenarioPlan::of("a", executor, ProgramPlan::Steps(steps))
+    };
+    let http = HttpPlan { kernel_timestamps: false, ..HttpPlan::default() };
+    Plan { http, ..Plan::of(Target::at("http://pipe/".parse().unwrap()), vec![scenario]) }
 }
 
 pub(crate) fn once() -> Executor {

@@ -1,6 +1,5 @@
 //! The live view as it looks in terminals of several sizes, and that nothing in it is obeyed by one.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,79 +11,42 @@ use serde_json::json;
 use super::*;
 use crate::capacity::search::{Phase, Progress, Step, StepKind};
 use crate::outcome::ErrorKind;
-use crate::plan::{Executor, FetchPlan, Http1Engine, HttpPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target};
+use crate::plan::{Executor, FetchPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target};
 use crate::threshold::{Judge, Limit};
 use crate::window::{HostSample, Part, Second, Window};
 
 fn fetch_plan() -> ProgramPlan {
-    ProgramPlan::Fetch(FetchPlan {
-        path: "/".to_owned(),
-        with_key: false,
-        statuses: Vec::new(),
-        content_type: None,
-        body_contains: None,
-        timeout: Duration::from_secs(60),
-    })
+    ProgramPlan::Fetch(FetchPlan::of("/"))
 }
 
 fn publish_plan() -> ProgramPlan {
-    ProgramPlan::Publish(PublishPlan {
-        guid: None,
-        name: "connect-bench-plumber".to_owned(),
-        bundle: "plumber-stocks".to_owned(),
-        bundle_md5: String::new(),
-        bundle_bytes: 4096,
-        path: "/".to_owned(),
-        with_key: true,
-        timeout: Duration::from_secs(60),
-        deploy_timeout: Duration::from_secs(900),
-    })
+    ProgramPlan::Publish(PublishPlan::of("connect-bench-plumber", "plumber-stocks"))
 }
 
 fn plan(command: &str, fetching: Executor, sandbox: bool) -> Plan {
-    let scenario = |name: &str, executor, program| ScenarioPlan {
-        name: name.to_owned(),
-        executor,
-        graceful_stop: Duration::from_secs(30),
-        pacing: Duration::ZERO,
-        tags: BTreeMap::new(),
-        steps: vec![name.to_owned()],
-        program,
-    };
     let target = Target {
-        url: "https://connect.example.com/".parse().unwrap(),
         sandbox,
         connect_version: Some("2026.06.0".to_owned()),
-        node: None,
         sandbox_profile: sandbox.then(|| "small".to_owned()),
         content_guid: Some("c0ffee".to_owned()),
-        fetch_with_key: false,
-        processes: None,
+        ..Target::at("https://connect.example.com/".parse().unwrap())
     };
-    let http = HttpPlan {
-        user_agent: String::new(),
-        insecure: false,
-        reset_cookies: false,
-        http1_engine: Http1Engine::Own,
-        kernel_timestamps: true,
-        connection: crate::connection_options::ConnectionOptions::default(),
-    };
+    let scenarios = vec![
+        ScenarioPlan::of("fetch", fetching, fetch_plan()),
+        ScenarioPlan::of("publish", constant(1), publish_plan()),
+    ];
     Plan {
-        schema: crate::plan::SCHEMA,
         version: "0.1.0".to_owned(),
         command: command.to_owned(),
         run_id: "7f3a0c1d".to_owned(),
-        seed: 1,
-        target,
-        http,
         workers: 2,
         warm_up: Duration::from_secs(10),
         duration: Duration::from_secs(1800),
-        scenarios: vec![scenario("fetch", fetching, fetch_plan()), scenario("publish", constant(1), publish_plan())],
         thresholds: vec![
             Limit::new("http_req_duration{scenario:fetch}", "p(95)<800"),
             Limit::new("http_req_failed", "rate<0.0001"),
         ],
+        ..Plan::of(target, scenarios)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::number::{
     MISSING, bytes, change, count, duration, in_seconds, maybe, percent, plus_minus, significant, vus,
 };
-use super::{connections, control, incidents, insights, model, rehearsal, sockets, steps, table, what, wrap};
+use super::{connections, control, incidents, insights, model, rehearsal, servers, sockets, steps, table, what, wrap};
 use crate::baseline::{self, Baseline, Comparison};
 use crate::insight;
 use crate::stats::Interval;
@@ -38,6 +38,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     out.push_str(&incidents::incidents(summary));
     out.push_str(&publish(&figures));
     out.push_str(&nodes(&figures));
+    out.push_str(&servers::servers(summary));
     out.push_str(&connections::connections(summary));
     let steady_state = SteadyState::of(summary);
     if figures.requests.ended() > 0 {

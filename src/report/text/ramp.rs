@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::super::number::{MISSING, change, duration, maybe, percent, significant};
-use super::{WIDTH, insights, table, what, wrap};
+use super::{WIDTH, insights, servers, table, what, wrap};
 use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Outcome, SearchResult, Step};
 use crate::insight;
@@ -24,6 +24,7 @@ pub fn ramp(summary: &Summary, search: &Search, run_dir: &Path) -> String {
     for note in &search.result.notes {
         out.push_str(&wrap(note, "  ", 2));
     }
+    out.push_str(&servers::servers(summary));
     out.push_str(&insights::insights(&insight::of(summary, &Figures::of(summary), &SteadyState::of(summary))));
     let _ = writeln!(out, "\nrun directory: {}", run_dir.display());
     for left in &summary.left_behind {

@@ -114,7 +114,10 @@ impl Environments {
 
     async fn build(&self, interpreter: &Path, place: &Path, needs: &PythonNeeds, say: Say<'_>) -> Result<(), String> {
         let fault = |error: std::io::Error| format!("the environment cannot be written: {error}");
-        let work = tempfile::Builder::new().prefix(".building-").tempdir_in(&self.root).map_err(fault)?;
+        // Only one builds it at a time: what is there already is from one that was killed.
+        let name = format!(".building-{}", place.file_name().unwrap_or_default().display());
+        let _ = std::fs::remove_dir_all(self.root.join(&name));
+        let work = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir_in(&self.root).map_err(fault)?;
         let venv = work.path().join("venv");
         let python = venv.join("bin/python");
         let arg = |path: &Path| path.as_os_str().to_owned();

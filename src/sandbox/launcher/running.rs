@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 
 use super::super::processes::{NewJob, Processes};
-use super::super::store::random_key;
+use super::super::store::{Environment, random_key};
 use super::guard::Limits;
 use super::log::JobLog;
 use super::pool::{Action, Id, Pool, Refusal, Ticket};
@@ -48,7 +48,7 @@ pub(super) struct Running {
     spec: Spec,
     making: Making,
     /// Set by the owner of the content item.
-    environment: Vec<(String, String)>,
+    environment: Environment,
     /// Never held over an await nor over a call that may take it again.
     state: Mutex<State>,
 }
@@ -102,7 +102,7 @@ impl Running {
     pub(super) fn new(
         place: Place,
         spec: Spec,
-        (runtime, environment): (Runtime, Vec<(String, String)>),
+        (runtime, environment): (Runtime, Environment),
         making: Making,
     ) -> Arc<Self> {
         let state = State {
@@ -120,6 +120,11 @@ impl Running {
     /// Where it runs.
     pub(super) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// How often the environment had been set that its processes have.
+    pub(super) fn revision(&self) -> i64 {
+        self.environment.revision
     }
 
     /// From now on these settings hold.
@@ -343,7 +348,7 @@ impl Running {
             // A bundle's folder stays as it was uploaded.
             ("PYTHONDONTWRITEBYTECODE", "1".into()),
         ];
-        let set = self.environment.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+        let set = self.environment.variables.iter().map(|(name, value)| (name.clone(), value.clone().into()));
         ours.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(set).collect()
     }
 }

@@ -5,6 +5,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::super::reply::utc_now;
+use super::related::series;
 use super::{Result, Store};
 
 /// A content item as it is kept. What SQL asks about has a column; all else is in `settings`.
@@ -125,6 +126,7 @@ impl Store {
     /// Deletes a content item with everything that belongs to it. `false` when there is none.
     pub(in super::super) async fn delete_content(&self, guid: &str) -> Result<bool> {
         let done = sqlx::query("DELETE FROM content WHERE guid = $1").bind(guid).execute(&self.pool).await?;
+        sqlx::query("DELETE FROM counters WHERE name = $1").bind(series(guid)).execute(&self.pool).await?;
         Ok(done.rows_affected() > 0)
     }
 }

@@ -16,6 +16,8 @@ use super::Result;
 const MOST_CONNECTIONS: u32 = 8;
 /// How long a request waits for a connection that works before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A node that starts is in less of a hurry than a request: its database may be starting, too.
+const TRIES_AT_START: u32 = 4;
 /// What the triggers of `0002_notify_postgres.sql` tell on.
 const CHANNEL: &str = "connect_bench_changed";
 
@@ -77,12 +79,17 @@ async fn prepare(connection: &mut AnyConnection) -> Result<()> {
 /// Opens a PostgreSQL database. Connections that broke are noticed before they are used, and replaced.
 pub(super) async fn postgres(url: &DatabaseUrl) -> Result<AnyPool> {
     sqlx::any::install_default_drivers();
-    let pool = AnyPoolOptions::new()
+    let options = AnyPoolOptions::new()
         .max_connections(MOST_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(true)
-        .connect(&url.0)
-        .await?;
+        .test_before_acquire(true);
+    let mut tries = 1;
+    let pool = loop {
+        match options.clone().connect(&url.0).await {
+            Err(sqlx::Error::PoolTimedOut) if tries < TRIES_AT_START => tries += 1,
+            done => break done?,
+        }
+    };
     migrate(&pool, true).await?;
     Ok(pool)
 }

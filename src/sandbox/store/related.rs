@@ -32,6 +32,20 @@ pub(in super::super) struct Tag {
     pub(in super::super) created_time: String,
 }
 
+/// What the processes of a content item find in their environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in super::super) struct Environment {
+    /// How often it was set until then.
+    pub(in super::super) revision: i64,
+    /// Name and value.
+    pub(in super::super) variables: Vec<(String, String)>,
+}
+
+/// What counts how often the environment of a content item was set.
+pub(super) fn series(guid: &str) -> String {
+    format!("environment {guid}")
+}
+
 impl Store {
     /// Names of the environment variables of a content item.
     pub(in super::super) async fn environment(&self, guid: &str) -> Result<Vec<String>> {
@@ -42,11 +56,24 @@ impl Store {
     }
 
     /// The environment variables of a content item with their values, for its processes and nobody else.
-    pub(in super::super) async fn environment_values(&self, guid: &str) -> Result<Vec<(String, String)>> {
-        sqlx::query_as("SELECT name, value FROM environment WHERE content_guid = $1 ORDER BY name")
+    pub(in super::super) async fn environment_values(&self, guid: &str) -> Result<Environment> {
+        // First: values that are newer than their number are replaced once too often, older ones never.
+        let revision = self.environment_revision(guid).await?;
+        let variables = sqlx::query_as("SELECT name, value FROM environment WHERE content_guid = $1 ORDER BY name")
             .bind(guid)
             .fetch_all(&self.pool)
-            .await
+            .await?;
+        Ok(Environment { revision, variables })
+    }
+
+    /// How often the environment of a content item was set. Setting it to what it is counts, too: that is how clients
+    /// restart content.
+    pub(in super::super) async fn environment_revision(&self, guid: &str) -> Result<i64> {
+        let row: Option<i64> = sqlx::query_scalar("SELECT value FROM counters WHERE name = $1")
+            .bind(series(guid))
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.unwrap_or_default())
     }
 
     /// Sets variables; one without a value is deleted. With `replace` all others go.
@@ -78,6 +105,15 @@ impl Store {
             };
             query.execute(&mut *transaction).await?;
         }
+        sqlx::query(
+            "INSERT INTO counters (name, value) VALUES ($1, 1) \
+             ON CONFLICT (name) DO UPDATE SET value = counters.value + 1",
+        )
+        .bind(series(guid))
+        .execute(&mut *transaction)
+        .await?;
+        // Other nodes hear of changes of this table.
+        sqlx::query("UPDATE content SET name = name WHERE guid = $1").bind(guid).execute(&mut *transaction).await?;
         transaction.commit().await
     }
 
