@@ -11,6 +11,7 @@ pub mod command;
 pub mod connection_options;
 pub mod control;
 pub mod disruption;
+pub mod door;
 pub mod engine;
 pub mod exit;
 pub mod fault_proxy;

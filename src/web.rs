@@ -30,6 +30,8 @@ use futures_util::stream::{Stream, unfold};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use crate::door;
+
 pub use run::News;
 use run::Watched;
 
@@ -86,7 +88,7 @@ impl Web {
             let follow = follow(desk.clone(), told);
             tokio::select! {
                 // Both end only with this thread.
-                _ = axum::serve(listener, router(desk)) => {}
+                () = door::serve(listener, router(desk)) => {}
                 () = follow => {}
                 () = farewell => {}
             }

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 mod capacity;
 #[path = "contract/synthetic.rs"]
 mod synthetic;
+#[path = "shared/watched.rs"]
+mod watched;
 
 use synthetic::{aborted, controlled_load, empty_load, full_load, saturated, spoilt_load, without_saturation};
 
@@ -229,12 +231,14 @@ fn what_was_done_to_a_run_is_in_its_document_and_pauses_are_in_no_figure() {
 #[test]
 fn the_binary_prints_one_valid_document_on_stdout() {
     let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("contract-runs");
-    let output = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect-bench"));
+    let output = watched::with_key(&mut command)
         .args(["load", "--sandbox=small", "-u", "2", "-d", "2s", "--warmup", "1s", "--json", "--quiet", "--runs-dir"])
         .arg(&runs)
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    watched::has_no_key(&[&output.stdout, &output.stderr], &runs);
     let errors = String::from_utf8_lossy(&output.stderr);
     // 121: a machine that is busy with other things may be too slow to judge, and says so.
     assert!(matches!(output.status.code(), Some(0 | 121)), "{:?}: {errors}", output.status);

@@ -7,6 +7,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[path = "shared/watched.rs"]
+mod watched;
+
 /// Runs a shipped file, shortened, and returns its document and the number of failed iterations that were told.
 fn run(name: &str, further: &[&str]) -> (Value, usize) {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -19,15 +22,16 @@ fn run(name: &str, further: &[&str]) -> (Value, usize) {
         let text = std::fs::read_to_string(&path).unwrap().replace("duration = \"20s\"", "duration = \"4s\"");
         std::fs::write(place.path().join(path.file_name().unwrap()), text).unwrap();
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect-bench"));
+    let output = watched::with_key(&mut command)
         .args(["run", "--sandbox=small", "--quiet", "--json", "--runs-dir"])
         .arg(place.path().join("runs"))
         .arg(place.path().join(name))
         .args(further)
         .env_remove("CONNECT_SERVER")
-        .env_remove("CONNECT_API_KEY")
         .output()
         .unwrap();
+    watched::has_no_key(&[&output.stdout, &output.stderr], place.path());
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     // On a machine that is busy with other things the generator is late, and says so.
     assert!(matches!(output.status.code(), Some(0 | 121)), "{name}: {:?} {errors}", output.status);

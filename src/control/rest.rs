@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 
 use super::board::Board;
 use super::{Ask, Asked, Refusal, Wanted};
+use crate::door;
 use crate::summary::Origin;
 
 /// Most bytes of a request's body.
@@ -62,7 +63,7 @@ impl Server {
             let router = router(Arc::new(Desk { board, asks }));
             tokio::select! {
                 // It ends only with this thread.
-                _ = axum::serve(listener, router) => {}
+                () = door::serve(listener, router) => {}
                 _ = stopped => {}
             }
         };

@@ -8,6 +8,8 @@
 #![expect(clippy::print_stderr, reason = "a test that skips says why")]
 
 mod balanced;
+#[path = "../shared/canary.rs"]
+mod canary;
 mod failure;
 mod killed;
 mod parts;

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use connect_bench::architecture::cluster;
 
+use crate::canary;
 use crate::parts::{or_skip, runtimes};
 use crate::support::Api;
 
@@ -88,12 +89,19 @@ impl Rehearsal {
 
     /// Runs our program with its environment.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_connect-bench"))
+        let output = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
             .args(args)
             .current_dir(self.home.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .output()
-            .unwrap()
+            .unwrap();
+        // The parts have the key, the runs must not.
+        let key = self.value("CONNECT_API_KEY");
+        for printed in [&output.stdout, &output.stderr] {
+            assert_eq!(canary::found(printed, key), None, "{args:?}");
+        }
+        canary::search(&self.home.path().join("runs"), &[key.to_owned()], &[]);
+        output
     }
 
     /// Tells it something that it does.

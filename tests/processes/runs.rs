@@ -6,14 +6,18 @@ use std::process::{Command, Output};
 use connect_bench::sandbox::Sandbox;
 use serde_json::{Value, json};
 
+use crate::watched;
+
 use super::support::{Api, PROGRAM, config, plumber, python, python_bundle};
 
 fn run(arguments: &[&str], runs: &Path) -> Output {
     let mut command = Command::new(PROGRAM);
-    for name in ["CONNECT_SERVER", "CONNECT_API_KEY", "HTTP_PROXY", "http_proxy", "CONNECT_BENCH_RUNS"] {
+    for name in ["CONNECT_SERVER", "HTTP_PROXY", "http_proxy", "CONNECT_BENCH_RUNS"] {
         command.env_remove(name);
     }
-    command.args(arguments).arg("--runs-dir").arg(runs).output().unwrap()
+    let output = watched::with_key(&mut command).args(arguments).arg("--runs-dir").arg(runs).output().unwrap();
+    watched::has_no_key(&[&output.stdout, &output.stderr], runs);
+    output
 }
 
 /// The JSON document of a run; one that was not valid, the machine being busy, has it as well.

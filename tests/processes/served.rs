@@ -133,7 +133,7 @@ async fn a_process_sees_what_connect_documents_and_nothing_of_ours() {
     let seen: Value = serde_json::from_str(&text).unwrap();
     // What cargo gave us, and we did not pass on.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && seen.get("CARGO_MANIFEST_DIR").is_none(), "{text}");
-    assert!(!text.contains("the-key"), "{text}");
+    assert!(!text.contains(crate::watched::canary::KEY), "{text}");
     let ours: Vec<&String> = seen.as_object().unwrap().keys().filter(|name| name.starts_with("CONNECT")).collect();
     assert_eq!(ours, ["CONNECT_CONTENT_GUID", "CONNECT_CONTENT_JOB_KEY", "CONNECT_SERVER"]);
     assert_eq!((&seen["MINE"], &seen["POSIT_PRODUCT"]), (&json!("set by the owner"), &json!("CONNECT")));

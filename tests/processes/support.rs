@@ -10,6 +10,8 @@ use flate2::write::GzEncoder;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
+use crate::watched::canary;
+
 /// Nothing here takes as long, however busy the machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_connect-bench");
@@ -79,7 +81,7 @@ pub(crate) fn config() -> Config {
     let limits = Limits::default();
     let processes = ProcessOptions { guard: PROGRAM.into(), limits, environments: Some(environments()) };
     Config {
-        api_key: Some("the-key".to_owned()),
+        api_key: Some(canary::KEY.to_owned()),
         processes: Some(processes),
         ..Config::new(Profile::Small.shape().unwrap())
     }
@@ -141,8 +143,10 @@ impl Api {
 
     pub(crate) async fn call(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
         let response = self.request(method, &format!("/__api__/v1{path}"), body).await;
-        let status = response.status().as_u16();
-        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+        let (status, body) = (response.status().as_u16(), response.text().await.unwrap());
+        // Logs of content are among what is asked for.
+        assert_eq!(canary::found(body.as_bytes(), canary::KEY), None, "{path}: {body}");
+        (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
     pub(crate) async fn request(&self, method: Method, path: &str, body: impl Into<reqwest::Body>) -> Response {
@@ -159,7 +163,9 @@ impl Api {
     /// What a content item answers: status and text.
     pub(crate) async fn fetch(&self, guid: &str, path: &str) -> (u16, String) {
         let response = self.http.get(format!("{}/content/{guid}{path}", self.url)).send().await.unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
+        let (status, body) = (response.status().as_u16(), response.text().await.unwrap());
+        assert_eq!(canary::found(body.as_bytes(), canary::KEY), None, "{path}: {body}");
+        (status, body)
     }
 
     pub(crate) async fn create(&self, name: &str, settings: Value) -> String {

@@ -1,12 +1,12 @@
 //! The live page of a run that is on, in a real browser, and by what others might ask of it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::tools;
+use crate::{tools, watched};
 
 /// A run with a live page; killed with this value if it is still on.
 struct Run {
@@ -19,11 +19,14 @@ impl Run {
     fn start(flags: &[&str]) -> Run {
         let place = tempfile::tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_connect-bench"));
-        for name in ["CONNECT_SERVER", "CONNECT_API_KEY", "CONNECT_BENCH_RUNS", "CONNECT_BENCH_LOG", "CI"] {
+        for name in ["CONNECT_SERVER", "CONNECT_BENCH_RUNS", "CONNECT_BENCH_LOG", "CI"] {
             command.env_remove(name);
         }
         let out = std::fs::File::create(place.path().join("out.json")).unwrap();
-        command.current_dir(place.path()).args(["load", "--sandbox=small", "--web", "--json", "-q"]).args(flags);
+        watched::with_key(&mut command)
+            .current_dir(place.path())
+            .args(["load", "--sandbox=small", "--web", "--json", "-q"])
+            .args(flags);
         let mut child = command.stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn().unwrap();
         let mut errors = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -32,12 +35,14 @@ impl Run {
         assert!(url.is_some(), "{line}");
         let url = url.unwrap_or_default().to_owned();
         // What else it says must not fill the pipe.
-        std::thread::spawn(move || errors.read_to_string(&mut String::new()));
+        let said = place.path().join("err");
+        std::thread::spawn(move || std::io::copy(&mut errors, &mut std::fs::File::create(said).unwrap()));
         Run { child, place, url }
     }
 
     fn document(&mut self) -> Value {
         self.child.wait().unwrap();
+        watched::has_no_key(&[], self.place.path());
         serde_json::from_str(&std::fs::read_to_string(self.place.path().join("out.json")).unwrap()).unwrap()
     }
 
@@ -48,7 +53,9 @@ impl Run {
         write!(stream, "{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n").unwrap();
         let mut lines = BufReader::new(stream).lines();
         let head = lines.by_ref().map_while(Result::ok).take_while(|line| !line.is_empty());
-        head.map(|line| line + "\n").collect()
+        let head: String = head.map(|line| line + "\n").collect();
+        watched::has_no_key(&[head.as_bytes()], self.place.path());
+        head
     }
 }
 

@@ -17,6 +17,8 @@ mod outs;
 mod page;
 mod runs;
 mod tools;
+#[path = "../shared/watched.rs"]
+mod watched;
 
 /// The program, in a directory of its own, with nothing of the environment that would change what it does.
 fn bench(place: &Path, arguments: &[&str]) -> Output {
@@ -24,7 +26,10 @@ fn bench(place: &Path, arguments: &[&str]) -> Output {
     for name in ["CONNECT_SERVER", "CONNECT_API_KEY", "CONNECT_BENCH_RUNS", "CONNECT_BENCH_LOG", "CI"] {
         command.env_remove(name);
     }
-    command.current_dir(place).args(arguments).stdin(Stdio::null()).output().unwrap()
+    command.env("CONNECT_BENCH_SANDBOX_API_KEY", watched::canary::KEY);
+    let output = command.current_dir(place).args(arguments).stdin(Stdio::null()).output().unwrap();
+    watched::has_no_key(&[&output.stdout, &output.stderr], place);
+    output
 }
 
 /// What the program printed; that it ended well is expected.

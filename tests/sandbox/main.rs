@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail where the test does")]
 
 mod api;
+#[path = "../shared/canary.rs"]
+mod canary;
+mod hostile;
 mod nodes;
 mod publish;
 mod support;

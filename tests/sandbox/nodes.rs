@@ -124,7 +124,7 @@ async fn a_deploy_on_a_node_that_goes_away_fails() {
     api.upload(&guid, flask()).await;
     let (_, task) = api.post(&format!("/content/{guid}/deploy"), json!({})).await;
     let path = format!("{}/__api__/v1/tasks/{}?first=1&wait=20", api.url, task["task_id"].as_str().unwrap());
-    let lost = api.http.get(&path).header("Authorization", "Key the-key").send().await;
+    let lost = api.http.get(&path).header("Authorization", format!("Key {}", api.key)).send().await;
     assert!(lost.is_err(), "the poll was in flight: {lost:?}");
     tokio::time::sleep(Duration::from_millis(500)).await;
     let task = api.finished(task["task_id"].as_str().unwrap()).await;

@@ -100,7 +100,7 @@ async fn uploads_are_checked() {
     let sum = base64::engine::general_purpose::STANDARD.encode(Md5::digest(flask()));
     for (sum, status) in [(sum.as_str(), 200), ("AAAAAAAAAAAAAAAAAAAAAA==", 400)] {
         let request = api.http.post(format!("{}{path}", api.url)).header("X-Content-Checksum", sum);
-        let response = request.header("X-RSC-Authorization", "the-key").body(flask()).send().await.unwrap();
+        let response = request.header("X-RSC-Authorization", &api.key).body(flask()).send().await.unwrap();
         assert_eq!(response.status().as_u16(), status);
     }
     for (bytes, said) in [

@@ -10,6 +10,8 @@ use flate2::write::GzEncoder;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
+use crate::canary;
+
 pub(crate) const FLASK: &str = r#"{"version":1,"locale":"en_US.UTF-8","metadata":{"appmode":"python-api","entrypoint":"app"},
     "python":{"version":"3.11.7","package_manager":{"name":"pip","version":"24","package_file":"requirements.txt"}},
     "files":{"requirements.txt":{"checksum":""},"app.py":{"checksum":""}}}"#;
@@ -38,7 +40,7 @@ pub(crate) fn plumber() -> Vec<u8> {
 /// Quick, so that the tests are.
 pub(crate) fn quick() -> Config {
     Config {
-        api_key: Some("the-key".to_owned()),
+        api_key: Some(canary::KEY.to_owned()),
         spawn_delay: Duration::from_millis(20),
         deploy_time: Duration::from_millis(60),
         ..Config::new(Profile::Small.shape().unwrap())
@@ -91,7 +93,11 @@ impl Api {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let response = self.send(method, &path, body, Some("application/json")).await;
         let status = response.status().as_u16();
-        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or_default())
+        let (head, body) = (format!("{:?}", response.headers()), response.text().await.unwrap());
+        for told in [&head, &body] {
+            assert_eq!(canary::found(told.as_bytes(), canary::KEY), None, "{path}: {told}");
+        }
+        (status, serde_json::from_str(&body).unwrap_or_default())
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
@@ -173,7 +179,8 @@ pub(crate) fn chunked(sandbox: &Sandbox, path: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(sandbox.url().trim_start_matches("http://")).unwrap();
     write!(
         stream,
-        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Key the-key\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Key {}\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+        canary::KEY
     )
     .unwrap();
     for chunk in bytes.chunks(100) {

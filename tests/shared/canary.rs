@@ -98,3 +98,16 @@ fn a_key_is_found_in_every_form_and_nowhere_else() {
         assert_eq!(found(text.as_bytes(), KEY), None, "{text}");
     }
 }
+
+#[test]
+fn a_file_with_a_key_is_found_however_deep_unless_it_is_meant_to_have_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = folder.path().join("runs/one");
+    std::fs::create_dir_all(&deep).unwrap();
+    let (file, keys) = (deep.join("plan.json"), [KEY.to_owned()]);
+    std::fs::write(&file, "nothing").unwrap();
+    search(folder.path(), &keys, &[]);
+    std::fs::write(&file, STANDARD.encode(KEY)).unwrap();
+    search(folder.path(), &keys, std::slice::from_ref(&file));
+    assert!(std::panic::catch_unwind(|| search(folder.path(), &keys, &[])).is_err(), "it was not found");
+}

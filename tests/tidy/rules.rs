@@ -40,6 +40,7 @@ const PRINTING: &[&str] = &["println!", "print!", "eprintln!", "eprint!", "io::s
 const IMPORTS: &[(&str, &[&str])] = &[
     ("architecture", &["fault_proxy"]),
     ("fault_proxy", &[]),
+    ("door", &[]),
     ("sandbox", &[]),
     (
         "cli",
@@ -56,7 +57,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "units",
         ],
     ),
-    ("control", &["engine"]),
+    ("control", &["door", "engine"]),
     ("host", &[]),
     ("summary", &["host"]),
     ("rundir", &["host"]),
@@ -65,7 +66,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("posit_connect", &["engine", "http"]),
     ("report", &[]),
     ("steps", &["engine"]),
-    ("web", &["host", "report"]),
+    ("web", &["door", "host", "report"]),
     (
         "command",
         &[

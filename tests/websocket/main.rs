@@ -6,3 +6,5 @@ mod hostile;
 mod published;
 mod sessions;
 mod support;
+#[path = "../shared/watched.rs"]
+mod watched;

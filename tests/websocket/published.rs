@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::watched;
+
 const PACKAGE: &str = "websockets==15.0.1";
 /// Serves until its stdin is closed, then says what it has seen.
 const SERVER: &str = r#"
@@ -129,14 +131,15 @@ fn the_server_of_another_language_has_seen_what_we_have_counted() {
     let mut said = BufReader::new(server.stdout.take().unwrap());
     let mut port = String::new();
     said.read_line(&mut port).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_connect-bench"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect-bench"));
+    let output = watched::with_key(&mut command)
         .args(["run", "--quiet", "--json", "--url", &format!("http://127.0.0.1:{}/", port.trim()), "--runs-dir"])
         .arg(place.path().join("runs"))
         .arg(place.path().join("talk.toml"))
         .env_remove("CONNECT_SERVER")
-        .env_remove("CONNECT_API_KEY")
         .output()
         .unwrap();
+    watched::has_no_key(&[&output.stdout, &output.stderr], place.path());
     drop(server.stdin.take());
     let mut seen = String::new();
     said.read_to_string(&mut seen).unwrap();

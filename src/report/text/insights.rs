@@ -8,6 +8,10 @@ use crate::insight::{Insight, Severity};
 use crate::stats::Interval;
 use crate::steady::{Drift, DriftVerdict, Publishing, StallKind, SteadyState};
 
+const NO_DRIFT: &str = "drift: not judged below 4 minutes";
+const NO_STALLS: &str = "stalls: none";
+const INSEPARABLE: &str = "publishes: no time between them, so their effect is in every figure";
+
 /// What the rules saw, with what may be done about it; nothing where they saw nothing.
 pub(super) fn insights(insights: &[Insight]) -> String {
     let mut out = String::new();
@@ -25,7 +29,15 @@ pub(super) fn insights(insights: &[Insight]) -> String {
 
 /// How steady the measured part was; nothing where it was too short to say.
 pub(super) fn steady(steady: &SteadyState) -> String {
-    let out: String = steady_lines(steady).iter().map(|line| wrap(line, "  ", 4)).collect();
+    let lines = steady_lines(steady);
+    // What was looked for and not found is one line, and decides nothing by itself.
+    let is_nothing = |line: &str| [NO_DRIFT, NO_STALLS, INSEPARABLE].iter().any(|nothing| line.starts_with(nothing));
+    let (nothing, found): (Vec<&String>, Vec<&String>) = lines.iter().partition(|line| is_nothing(line));
+    let nothing: Vec<&str> = nothing.into_iter().map(String::as_str).collect();
+    let mut out: String = found.into_iter().map(|line| wrap(line, "  ", 4)).collect();
+    if !nothing.is_empty() {
+        out.push_str(&wrap(&nothing.join("; "), "  ", 4));
+    }
     if out.is_empty() { out } else { format!("\nSteady state\n{out}") }
 }
 
@@ -35,7 +47,7 @@ pub(super) fn steady_lines(steady: &SteadyState) -> Vec<String> {
     lines.extend(steady.rate_drift.map(|drift| drifted("throughput", &drift)));
     lines.extend(steady.p99_drift.map(|drift| drifted("p99", &drift)));
     if steady.constant_load && steady.rate_drift.is_none() && steady.slices > 0 {
-        lines.push("drift: not judged below 4 minutes".to_owned());
+        lines.push(NO_DRIFT.to_owned());
     }
     lines.push(stalls(steady));
     lines.extend(transient(steady));
@@ -70,7 +82,7 @@ fn stalls(steady: &SteadyState) -> String {
         return String::new();
     }
     if stalls.count == 0 {
-        return format!("stalls: none of {} or longer", duration(stalls.resolution_s));
+        return format!("{NO_STALLS} of {} or longer", duration(stalls.resolution_s));
     }
     let mut out = format!(
         "stalls: {}, {} together ({} of the time), the longest {}:",
@@ -108,9 +120,7 @@ fn transient(steady: &SteadyState) -> Option<String> {
 fn publishing(publishing: &Publishing) -> Option<String> {
     Some(match publishing {
         Publishing::None => return None,
-        Publishing::Inseparable => {
-            "publishes: no time between them to compare with, so their effect is in every figure".to_owned()
-        }
+        Publishing::Inseparable => INSEPARABLE.to_owned(),
         Publishing::Measured(effect) => format!(
             "publishes: while one is deployed ({} of the time, n = {}) fetches per second {}, mean latency {}",
             percent(effect.deploying_share),

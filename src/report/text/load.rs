@@ -26,6 +26,7 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     if figures.requests.ended() > 0 {
         out.push('\n');
         out.push_str(&table(&main_rows(&figures), 2, &[0, 2]));
+        out.push_str(&table(&latency_rows(&figures), 2, &[0]));
         out.push_str(model::latencies(summary));
     }
     out.push_str(&steps::steps(summary));
@@ -47,8 +48,6 @@ pub fn load(summary: &Summary, baselines: &[Baseline], run_dir: &Path) -> String
     }
     out.push_str(&health(summary, &figures));
     let seen = insights::insights(&insight::of(summary, &figures, &steady_state));
-    // The line on delays is not ended yet: what follows begins with the end of it.
-    out.push_str(if seen.is_empty() || out.ends_with('\n') { "" } else { "\n" });
     out.push_str(&seen);
     if !baselines.is_empty() {
         out.push_str(&documented(summary, &figures, baselines));
@@ -112,11 +111,6 @@ fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
 
 fn main_rows(f: &Figures) -> Vec<Vec<String>> {
     let row = |name: &str, value: String, note: String| vec![name.to_owned(), value, note];
-    let n = format!("n = {}", count(f.fetch.duration.count()));
-    let latency = &f.fetch.duration;
-    let [p50, p90, p95, p99] = f.fetch_quantile_intervals;
-    let quantile = |q: f64, interval| with_interval(latency.quantile_ms(q), interval);
-    let p999 = latency.quantile_ms(0.999).filter(|_| latency.count() >= 10_000);
     let upper = f.error_rate_upper.map_or_else(String::new, |upper| format!("below {} at 95 %", percent(upper)));
     vec![
         row(
@@ -126,16 +120,34 @@ fn main_rows(f: &Figures) -> Vec<Vec<String>> {
         ),
         row("fetches per second", with_interval(Some(f.fetch_per_s), f.fetch_per_s_interval), String::new()),
         row("cycle time N/X, ms", maybe(f.cycle_ms), "one iteration of one VU".into()),
-        row("fetch latency, ms: mean", with_interval(latency.mean_ms(), f.fetch_mean_interval), n),
-        row("  p50", quantile(0.5, p50), String::new()),
-        row("  p90", quantile(0.9, p90), String::new()),
-        row("  p95", quantile(0.95, p95), String::new()),
-        row("  p99", quantile(0.99, p99), String::new()),
-        row("  p99.9", maybe(p999), String::new()),
-        row("  max", maybe(latency.max_ms()), String::new()),
         row("error rate", f.error_rate.map_or_else(|| MISSING.to_owned(), percent), upper),
         row("users ≈ rps × 10", significant(f.all_per_s * 10.0), "Posit's rule; it leaves no headroom".into()),
     ]
+}
+
+/// The latency of the fetches in one line, and below it how far each figure may be off.
+fn latency_rows(f: &Figures) -> Vec<Vec<String>> {
+    let latency = &f.fetch.duration;
+    let [p50, p90, p95, p99] = f.fetch_quantile_intervals;
+    let quantiles = [(0.5, p50), (0.9, p90), (0.95, p95), (0.99, p99)];
+    let known = [(latency.mean_ms(), f.fetch_mean_interval)];
+    let known = known.into_iter().chain(quantiles.map(|(q, interval)| (latency.quantile_ms(q), interval)));
+    let p999 = latency.quantile_ms(0.999).filter(|_| latency.count() >= 10_000);
+    let further = [maybe(p999), maybe(latency.max_ms()), count(latency.count())];
+    let (mut values, mut widths) = (vec![String::new()], vec!["  ± 95 %".to_owned()]);
+    for (value, interval) in known {
+        let shown = with_interval(value, interval);
+        let (value, width) = shown.split_once(" ± ").unwrap_or((&shown, ""));
+        values.push(value.to_owned());
+        widths.push(width.to_owned());
+    }
+    values.extend(further);
+    let head = ["fetch latency, ms", "mean", "p50", "p90", "p95", "p99", "p99.9", "max", "n"];
+    let mut rows = vec![head.map(str::to_owned).to_vec(), values];
+    if widths.iter().skip(1).any(|width| !width.is_empty()) {
+        rows.push(widths);
+    }
+    rows
 }
 
 fn errors(figures: &Figures) -> String {
@@ -219,17 +231,18 @@ fn health(summary: &Summary, figures: &Figures) -> String {
 fn delay(figures: &Figures) -> String {
     let (delay, corrected) = (&figures.fetch.generator_delay, &figures.fetch.duration_corrected);
     if delay.is_empty() {
-        return "\nThe kernel does not say here how long responses waited before we read them: the generator is judged by how \
-                late its event loop was"
-            .to_owned();
+        let why = "The kernel does not say here how long responses waited before we read them: the generator is judged by \
+                   how late its event loop was";
+        return wrap(why, "", 2);
     }
-    format!(
-        "\nOf the latency, waiting in this machine before we read it: p50 {} ms, p99 {} ms; corrected p50 {} ms, p99 {} ms",
+    let text = format!(
+        "Responses waited here for us: p50 {} ms, p99 {} ms; without that p50 {} ms, p99 {} ms",
         maybe(delay.quantile_ms(0.5)),
         maybe(delay.quantile_ms(0.99)),
         maybe(corrected.quantile_ms(0.5)),
         maybe(corrected.quantile_ms(0.99)),
-    )
+    );
+    wrap(&text, "", 2)
 }
 
 fn documented(summary: &Summary, figures: &Figures, baselines: &[Baseline]) -> String {
@@ -239,7 +252,7 @@ fn documented(summary: &Summary, figures: &Figures, baselines: &[Baseline]) -> S
         [one] => one_baseline(one),
         several => several_baselines(several),
     };
-    out.push_str(&wrap(baseline::NOTE, "  * ", 4));
+    out.push_str(&wrap(baseline::NOTE_IN_SHORT, "  * ", 4));
     out
 }
 

@@ -82,7 +82,11 @@ pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> 
             "{stopped}Staircase: the highest stage has {vus} VUs and {rate} requests per second, in {took}. That is no \
              saturation; leave out --method for the fewest VUs with the plateau's throughput."
         ),
-        Outcome::Aborted { reason } => format!("{stopped}ABORTED after {took}: {reason}"),
+        Outcome::Aborted { reason } => {
+            // What ended the run says more than that the search was not done.
+            let reason = if let RunState::Aborted { reason, .. } = &summary.state { reason } else { reason };
+            format!("{stopped}ABORTED after {took}: {reason}")
+        }
     };
     [Some(text), plateau(result)]
 }

@@ -1,6 +1,6 @@
 //! Bundles: uploaded in any of the forms that clients use, listed, downloaded, deleted.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::multipart::Field;
 use axum::extract::{FromRequest as _, Multipart, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -20,6 +20,8 @@ use super::{Answer, Caller, Ctx, id};
 
 /// Greatest `metadata` part of a multipart upload.
 const METADATA_LIMIT: usize = 64 << 10;
+/// What a form may have beside its archive.
+const FORM_ROOM: u64 = 1 << 20;
 
 impl From<ReceiveFault> for ApiError {
     fn from(fault: ReceiveFault) -> Self {
@@ -45,6 +47,11 @@ pub(super) async fn upload(State(node): Ctx, Path(guid): Path<String>, caller: C
     caller.must_publish()?;
     caller.editable(&node, &guid).await?;
     let headers = request.headers().clone();
+    // What it says it is, before any of it is read. A form has a little around its archive.
+    let most = node.shared.config.max_upload + if is_multipart(&headers) { FORM_ROOM } else { 0 };
+    if request.body().size_hint().lower() > most {
+        return Err(TOO_LARGE);
+    }
     let receiver = node.shared.bundles.receive(node.shared.config.max_upload).map_err(|error| unwritten(&error))?;
     let (received, source) = if is_multipart(&headers) {
         from_form(request, receiver).await?

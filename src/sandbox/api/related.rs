@@ -185,9 +185,14 @@ pub(super) async fn delete_vanity(State(node): Ctx, Path(guid): Path<String>, ca
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// `GET /v1/vanities`.
-pub(super) async fn vanities(State(node): Ctx, _caller: Caller) -> Answer {
-    let list: Vec<Value> = node.shared.store.vanities().await?.iter().map(vanity_json).collect();
+/// `GET /v1/vanities`: those of content that the caller may see.
+pub(super) async fn vanities(State(node): Ctx, caller: Caller) -> Answer {
+    let mut list = Vec::new();
+    for row in node.shared.store.vanities().await? {
+        if caller.visible(&node, &row.content_guid).await.is_ok() {
+            list.push(vanity_json(&row));
+        }
+    }
     Ok(reply::ok(&json!(list)))
 }
 
