@@ -107,15 +107,18 @@ async fn how_to_use(cluster: &mut Cluster) -> String {
 
 /// Does what it is told, until it is told to end, or the balancer does by itself.
 async fn serve(cluster: &mut Cluster, listener: &UnixListener) -> Result<(), Failure> {
+    // Kept over a look: who has connected and not said everything yet must not be hung up on.
+    let mut next = Box::pin(Asked::next(listener));
     loop {
         let asked = tokio::select! {
-            asked = Asked::next(listener) => asked,
+            asked = &mut next => asked,
             () = tokio::time::sleep(LOOK) => {
                 cluster.losses().iter().for_each(|loss| say(&loss.to_string()));
                 cluster.balances()?;
                 continue;
             }
         };
+        next = Box::pin(Asked::next(listener));
         let action: Action = match asked.line.parse() {
             Ok(action) => action,
             Err(why) => {
