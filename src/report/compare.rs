@@ -1,6 +1,8 @@
 //! Runs side by side, for people: figures, changes against the first one, and what else differs. No verdict: that is the
 //! gate's, which knows how much runs of one build vary.
 
+pub mod ramps;
+
 use serde::Serialize;
 
 use super::gate::words;

@@ -17,6 +17,7 @@ mod knee;
 mod latency;
 mod overview;
 mod publish;
+mod ramps;
 mod servers;
 mod tile;
 mod verdict;
@@ -37,6 +38,7 @@ pub use compare::page as compare;
 use figure::Figure;
 pub use gate::page as gate;
 pub use history::page as history;
+pub use ramps::page as compare_ramps;
 
 /// The style of every page.
 pub const STYLE: &str = include_str!("html/report.css");

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::baseline::{self, Baseline, Comparison};
 use crate::capacity::agreement::Agreement;
-use crate::capacity::search::{Kept, Outcome};
+use crate::capacity::search::{Kept, Outcome, SearchResult};
 use crate::histogram::Latency;
 use crate::incident::Incident;
 use crate::insight::{self, Insight};
@@ -404,6 +404,33 @@ pub struct SaturationDocument {
     pub requests_per_second_at_vus: Option<f64>,
 }
 
+impl SaturationDocument {
+    /// Of a search.
+    #[must_use]
+    pub fn of(result: &SearchResult) -> SaturationDocument {
+        SaturationDocument {
+            vus: result.vus,
+            vus_ci: result.vus_ci.map(|(low, high)| [low, high]),
+            knee_vus: result.knee_vus,
+            requests_per_second: result.requests_per_second,
+            requests_per_second_ci: result.requests_per_second_ci.map(|(low, high)| [low, high]),
+            requests_per_second_at_vus: result.at_vus.map(|at| at.requests_per_second),
+        }
+    }
+}
+
+/// How a search ended, in a word, and why where it has no answer.
+pub(super) fn outcome(result: &SearchResult) -> (&'static str, Option<String>) {
+    match &result.outcome {
+        Outcome::Saturated => ("saturated", None),
+        Outcome::NotSaturated => ("not_saturated", None),
+        Outcome::GeneratorLimited => ("generator_limited", None),
+        Outcome::ObjectivesKept => ("objectives_kept", None),
+        Outcome::HighestStage => ("highest_stage", None),
+        Outcome::Aborted { reason } => ("aborted", Some(reason.clone())),
+    }
+}
+
 /// The document of a ramp, with that of the load test that followed it, if one did.
 #[must_use]
 pub fn ramp(
@@ -414,14 +441,7 @@ pub fn ramp(
 ) -> RampDocument {
     let (load, agreement) = load.unzip();
     let result = &search.result;
-    let (name, reason) = match &result.outcome {
-        Outcome::Saturated => ("saturated", None),
-        Outcome::NotSaturated => ("not_saturated", None),
-        Outcome::GeneratorLimited => ("generator_limited", None),
-        Outcome::ObjectivesKept => ("objectives_kept", None),
-        Outcome::HighestStage => ("highest_stage", None),
-        Outcome::Aborted { reason } => ("aborted", Some(reason.clone())),
-    };
+    let (name, reason) = outcome(result);
     // Stages in which the generator was the limit are not used, so they do not spoil the answer.
     let invalid = match result.outcome {
         Outcome::GeneratorLimited => vec!["the generator was the limit before the server".to_owned()],
@@ -434,14 +454,7 @@ pub fn ramp(
         result: name,
         reason,
         state: summary.state.clone(),
-        saturation: SaturationDocument {
-            vus: result.vus,
-            vus_ci: result.vus_ci.map(|(low, high)| [low, high]),
-            knee_vus: result.knee_vus,
-            requests_per_second: result.requests_per_second,
-            requests_per_second_ci: result.requests_per_second_ci.map(|(low, high)| [low, high]),
-            requests_per_second_at_vus: result.at_vus.map(|at| at.requests_per_second),
-        },
+        saturation: SaturationDocument::of(result),
         steps: search.steps.iter().map(StepDocument::of).collect(),
         notes: result.notes.clone(),
         elapsed_s: result.elapsed_s,

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::other_pages::{compared, developed, gated, sized};
+use crate::other_pages::{compared, developed, gated, ramps_compared, sized};
 use crate::runs::{Shape, write};
 use crate::{printed, tools};
 
@@ -112,11 +112,12 @@ fn a_page_with_hostile_text_in_a_browser_shows_it_and_does_nothing() {
 #[test]
 fn pages_of_a_comparison_a_gate_a_history_and_a_plan_in_a_browser() {
     let place = tempfile::tempdir().unwrap();
-    let made = ["compare", "gate", "history", "capacity"].map(|name| {
+    let made = ["compare", "ramps", "gate", "history", "capacity"].map(|name| {
         let place = place.path().join(name);
         std::fs::create_dir(&place).unwrap();
         match name {
             "compare" => compared(&place),
+            "ramps" => ramps_compared(&place),
             "gate" => gated(&place),
             "history" => developed(&place),
             _ => sized(&place),
@@ -124,8 +125,8 @@ fn pages_of_a_comparison_a_gate_a_history_and_a_plan_in_a_browser() {
     });
     let pages: Vec<&Path> = made.iter().map(|made| made.page.as_path()).collect();
     let Some(told) = look(&pages) else { return };
-    let begins = ["percentile: 50 %, ", "percentile: 50 %, ", "run: 20260102", "in months: 3, "];
-    let says = ["B is worse than A: ", "REGRESSED: ", "The level changed ", "plan for "];
+    let begins = ["percentile: 50 %, ", "VUs: 1, ", "percentile: 50 %, ", "run: 20260102", "in months: 3, "];
+    let says = ["B is worse than A: ", "B carries less than A: ", "REGRESSED: ", "The level changed ", "plan for "];
     for (((told, made), begin), says) in told.iter().zip(&made).zip(begins).zip(says) {
         expect_well_behaved(told);
         expect_figures(told, &made.document);

@@ -37,6 +37,12 @@ pub(crate) fn compared(place: &Path) -> Made {
     made(place, &["compare", &a, &b], "compare.html")
 }
 
+/// Two ramps, of which the second found a plateau that is lower by a sixth.
+pub(crate) fn ramps_compared(place: &Path) -> Made {
+    let ramp = |day, per_second| run(place, &Shape { command: "ramp", day, per_second, ..Shape::load(96) });
+    made(place, &["compare", &ramp(1, 240), &ramp(2, 200)], "compare.html")
+}
+
 /// A run against five that were accepted.
 pub(crate) fn gated(place: &Path) -> Made {
     let before: Vec<String> = (1..6).map(|day| run(place, &even(day, 238 + day.unsigned_abs(), 20))).collect();
@@ -128,4 +134,28 @@ fn a_run_that_is_not_valid_is_said_to_be_before_anything_else() {
         page.contains("</span>not valid</span> B is NOT VALID (Little&#39;s law")
             || page.contains("</span>not valid</span> B is NOT VALID (Little's law")
     );
+}
+
+/// What ramps found is compared with intervals; a ramp and a load test are not.
+#[test]
+fn ramps_are_compared_with_each_other_and_with_nothing_else() {
+    let place = tempfile::tempdir().unwrap();
+    let Made { page, document } = ramps_compared(place.path());
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/compare-ramps.schema.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    assert!(validator.is_valid(&document), "{document:#}");
+    assert_eq!((&document["kind"], &document["runs"][1]["finding"]), (&"compare_ramps".into(), &"worse".into()));
+    let plateau = &document["runs"][1]["changes"][0];
+    assert!((plateau["change"].as_f64().unwrap() + 1.0 / 6.0).abs() < 1e-9, "{plateau}");
+    assert!(plateau["interval_95"][1].as_f64().unwrap() < 0.0, "{plateau}");
+    // The VUs are the same in both.
+    let vus = &document["runs"][1]["changes"][1];
+    assert!(vus["change"] == 0.0 && vus["interval_95"][0].as_f64().unwrap() < -0.1, "{vus}");
+    let text = printed(place.path(), &["report", "--from", page.to_str().unwrap()]);
+    assert!(text.starts_with("B carries less than A: plateau −17 % [−21 %, −12 %]; saturating VUs 0 % ["), "{text}");
+    let ramp = document["runs"][0]["run_dir"].as_str().unwrap();
+    let mixed = bench(place.path(), &["compare", ramp, &run(place.path(), &even(3, 240, 12))]);
+    assert_eq!(mixed.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&mixed.stderr).contains("give ramps alone"));
 }

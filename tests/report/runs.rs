@@ -108,8 +108,9 @@ fn plan(shape: &Shape) -> Plan {
 const STAGES: [u32; 12] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 190, 205];
 const STAGE_S: u64 = 8;
 
-fn knee() -> Knee {
-    Knee { x_max_per_s: 1200.0, r0_s: 0.12, p: 4.0, kappa_s: 1e-6 }
+/// Five times as fast as a load of the same shape.
+fn knee(shape: &Shape) -> Knee {
+    Knee { x_max_per_s: 5.0 * shape.per_second as f64, r0_s: 0.12, p: 4.0, kappa_s: 1e-6 }
 }
 
 fn vus(shape: &Shape, second: u64) -> u32 {
@@ -128,7 +129,7 @@ fn window(shape: &Shape, second: u64) -> Window {
     let raw = |at: u64| 0.008 * 1000_f64.powf(share(at).powi(3));
     let vus = vus(shape, second);
     let per_second = if shape.command == "ramp" {
-        knee().throughput(f64::from(vus)).round() as u64
+        knee(shape).throughput(f64::from(vus)).round() as u64
     } else if shape.even {
         shape.per_second + second * 7919 % 11
     } else {
@@ -286,7 +287,7 @@ pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
     }
     let mut summary = builder.finish(if shape.finished { RunState::Finished } else { RunState::Partial });
     if shape.command == "ramp" {
-        summary.search = Some(search());
+        summary.search = Some(search(shape));
     }
     if shape.finished {
         directory.write_summary(&summary).unwrap();
@@ -295,8 +296,9 @@ pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
 }
 
 /// A saturation search over nine stages on a curve that is known.
-fn search() -> Search {
-    let knee = knee();
+fn search(shape: &Shape) -> Search {
+    let knee = knee(shape);
+    let of = |per_s: f64| per_s * shape.per_second as f64 / 240.0;
     let step = |(at, vus): (usize, u32)| {
         let per_s = knee.throughput(f64::from(vus));
         let ms = 1000.0 * f64::from(vus) / per_s;
@@ -323,9 +325,9 @@ fn search() -> Search {
         saturation_vus: Some(204.2),
         vus_ci: Some((180, 236)),
         knee_vus: Some(knee.knee_vus()),
-        requests_per_second: Some(1180.0),
-        requests_per_second_ci: Some((1165.0, 1196.0)),
-        at_vus: Some(Prediction { requests_per_second: 1156.4, mean_ms: 177.3 }),
+        requests_per_second: Some(of(1180.0)),
+        requests_per_second_ci: Some((of(1165.0), of(1196.0))),
+        at_vus: Some(Prediction { requests_per_second: of(1156.4), mean_ms: 177.3 }),
         knee: Some(knee),
         misfit: false,
         kept: None,

@@ -22,7 +22,7 @@ use crate::window::Part;
 /// Colours and dashes of the runs, in their order; more than these share the last one.
 const CLASSES: [&str; 4] = ["c1", "c2", "c3", "c4"];
 
-fn class(at: usize) -> &'static str {
+pub(super) fn class(at: usize) -> &'static str {
     CLASSES[at.min(CLASSES.len() - 1)]
 }
 
@@ -136,10 +136,15 @@ fn differences(document: &CompareDocument) -> Markup {
             not_valid.chain(refused).chain(said)
         })
         .collect();
+    differences_of(&lines)
+}
+
+/// A list of them, if there are any.
+pub(super) fn differences_of(lines: &[String]) -> Markup {
     html! {
         @if !lines.is_empty() {
             h2 { "What else differs" }
-            ul.insights { @for line in lines { li { (foreign::line(&line, 400)) } } }
+            ul.insights { @for line in lines { li { (foreign::line(line, 400)) } } }
         }
     }
 }
@@ -320,7 +325,12 @@ fn over_time(runs: &[Run<'_>]) -> Option<Figure> {
 }
 
 fn figures_table(document: &CompareDocument) -> Table {
-    let mut rows = rows(document).into_iter();
+    headed(rows(document))
+}
+
+/// A table of rows of which the first is the head.
+pub(super) fn headed(rows: Vec<Vec<String>>) -> Table {
+    let mut rows = rows.into_iter();
     let mut table = Table { head: rows.next().unwrap_or_default(), ..Table::new(&[]) };
     if let Some(head) = table.head.first_mut() {
         "figure".clone_into(head);

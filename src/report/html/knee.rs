@@ -16,12 +16,12 @@ use crate::summary::Search;
 /// A documented point is drawn where it is at most so many times beyond what was measured.
 const NEAR: f64 = 4.0;
 
-fn usable(search: &Search) -> Vec<&Step> {
+pub(super) fn usable(search: &Search) -> Vec<&Step> {
     search.steps.iter().filter(|step| step.kind != StepKind::Unusable && step.requests_per_second > 0.0).collect()
 }
 
 /// Powers of two, and what they are.
-fn doublings(scale: &Scale) -> Vec<(f64, String)> {
+pub(super) fn doublings(scale: &Scale) -> Vec<(f64, String)> {
     (0..=17).map(|n| f64::from(1 << n)).filter(|v| scale.has(*v)).map(|v| (v, count(v as u64))).collect()
 }
 
