@@ -250,8 +250,8 @@ mod tests {
         // Each 0.0304 in ln, and √2·0.02 from run to run: 1.96·0.0515 = 0.101.
         assert!((found.interval_95[0] - (0.9 * (-0.101_f64).exp() - 1.0)).abs() < 1e-3, "{found:?}");
         assert!((found.interval_95[1] - (0.9 * 0.101_f64.exp() - 1.0)).abs() < 1e-3, "{found:?}");
-        assert!(!found.is_seen());
-        assert!(ratio(PLATEAU, (100.0, (98.0, 102.0)), (80.0, (78.0, 82.0)), 0.02).unwrap().is_seen());
+        assert!(found.is_seen());
+        assert!(!ratio(PLATEAU, (100.0, (95.0, 105.0)), (92.0, (87.4, 96.6)), 0.02).unwrap().is_seen());
         assert!(ratio(VUS, (100.0, (0.0, 102.0)), (80.0, (78.0, 82.0)), 0.0).is_none());
     }
 }
