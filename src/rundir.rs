@@ -12,6 +12,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +72,41 @@ pub struct RunDir {
     windows: Lines,
     events: Lines,
     unsynced: u32,
+    syncer: Syncer,
+}
+
+/// Brings what was appended to the disk, on a thread of its own: a busy disk takes seconds for it, and whoever appends has the
+/// whole run to look after.
+#[derive(Debug)]
+struct Syncer {
+    wanted: SyncSender<()>,
+    fault: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Syncer {
+    fn start(file: &File) -> io::Result<Syncer> {
+        let file = file.try_clone()?;
+        let (wanted, asked) = sync_channel(1);
+        let fault = Arc::<Mutex<Option<io::Error>>>::default();
+        let told = Arc::clone(&fault);
+        let sync = move || {
+            while asked.recv().is_ok() {
+                if let Err(e) = file.sync_data() {
+                    told.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+                }
+            }
+        };
+        thread::Builder::new().name("sync".to_owned()).spawn(sync)?;
+        Ok(Syncer { wanted, fault })
+    }
+
+    /// Asks for a sync; says how an earlier one failed.
+    fn sync(&self) -> io::Result<()> {
+        // One that has not begun yet brings this, too.
+        let _ = self.wanted.try_send(());
+        let fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+        fault.map_or(Ok(()), Err)
+    }
 }
 
 /// A file of lines that is appended to.
@@ -132,8 +170,10 @@ impl RunDir {
             fs::create_dir_all(parent).map_err(fault(parent, "make the directory"))?;
         }
         fs::create_dir(path).map_err(fault(path, "make the directory"))?;
+        let windows = Lines::create(path.join("windows.ndjson"))?;
         Ok(RunDir {
-            windows: Lines::create(path.join("windows.ndjson"))?,
+            syncer: Syncer::start(&windows.file).map_err(fault(&windows.path, "sync"))?,
+            windows,
             events: Lines::create(path.join("events.ndjson"))?,
             path: path.to_owned(),
             unsynced: 0,
@@ -163,7 +203,7 @@ impl RunDir {
         self.unsynced += 1;
         if self.unsynced >= SYNC_EVERY {
             self.unsynced = 0;
-            self.windows.file.sync_data().map_err(fault(&self.windows.path, "sync"))?;
+            self.syncer.sync().map_err(fault(&self.windows.path, "sync"))?;
         }
         Ok(())
     }
@@ -356,4 +396,20 @@ pub fn list(root: &Path) -> Vec<PathBuf> {
     runs.sort();
     runs.reverse();
     runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_fails_is_told_by_a_later_one() {
+        // The system refuses to sync what is no file on a disk.
+        let syncer = Syncer::start(&File::open("/dev/null").unwrap()).unwrap();
+        let began = std::time::Instant::now();
+        while syncer.sync().is_ok() {
+            assert!(began.elapsed().as_secs() < 60, "the fault is never told");
+            thread::yield_now();
+        }
+    }
 }

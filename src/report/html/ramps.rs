@@ -98,7 +98,8 @@ fn tiles(document: &RampsDocument) -> Vec<Tile> {
     };
     vec![
         tile("plateau, requests per second", |r| r.saturation.requests_per_second, "saturation.requests_per_second"),
-        tile("saturating VUs", |r| r.saturation.vus.map(f64::from), "saturation.vus"),
+        tile("saturating VUs", |r| r.saturation.vus.map(f64::from), "saturation.vus")
+            .said(last.saturation.vus.map_or_else(|| maybe(None), |vus| vus.to_string())),
         tile("mean latency there, ms", |r| r.mean_ms_at_vus, "mean_ms_at_vus"),
         tile("found in, s", |r| Some(r.elapsed_s), "elapsed_s"),
     ]
