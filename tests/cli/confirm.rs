@@ -26,6 +26,9 @@ while time.monotonic() < until:
     ended, status = os.waitpid(pid, os.WNOHANG)
     if ended:
         code = os.waitstatus_to_exitcode(status)
+        try:
+            while select.select([master], [], [], 1)[0]: heard += os.read(master, 65536)
+        except OSError: pass           # that was all
         break
 else:
     os.kill(pid, 9); os.waitpid(pid, 0)
