@@ -9,11 +9,13 @@ use crate::support::{Bench, SHORT, Sandbox};
 
 /// Starts the program in a terminal, types an answer where it is asked for one, and tells in JSON how it went.
 const STAGE: &str = r#"
-import json, os, pty, select, sys, time
+import json, os, pty, select, signal, sys, time
 
 answer, command = eval(sys.argv[1]), sys.argv[2:]
 pid, master = pty.fork()
-if pid == 0: os.execvp(command[0], command)
+if pid == 0:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)    # a shell ignores it in what it starts in the background
+    os.execvp(command[0], command)
 heard, asked, code, until = b"", False, None, time.monotonic() + 100
 while time.monotonic() < until:
     ready, _, _ = select.select([master], [], [], 0.1)
