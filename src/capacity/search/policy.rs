@@ -193,6 +193,10 @@ impl Search {
         }
         self.sweep.unusable_from = Some(self.sweep.unusable_from.map_or(stage.vus, |u| u.min(stage.vus)));
         if stage.purpose == Purpose::Probe {
+            // Of a staircase or a search for objectives, whose first stage it was: no answer, and not the server's doing.
+            if self.measured.is_empty() && matches!(end, SweepEnd::Generator(_)) {
+                self.sweep.end = Some(end);
+            }
             return self.refine(stage);
         }
         if end == SweepEnd::Errors && self.measured.len() < 3 {

@@ -196,8 +196,11 @@ fn a_generator_at_its_limit_is_not_the_server() {
     // Where the curve has turned before, it does not matter.
     let (_, result) = search_of(SearchConfig::standard(), ONE_NODE, limited_from(200));
     assert_eq!(result.outcome, Outcome::Saturated, "{result:?}");
-    let (_, result) = search_of(SearchConfig::standard(), ONE_NODE, limited_from(1));
-    assert_eq!((&result.outcome, result.vus), (&Outcome::GeneratorLimited, None), "{result:?}");
+    let keeping = SearchConfig::standard().keeping(vec!["avg<100".parse().unwrap()]);
+    for config in [SearchConfig::standard(), SearchConfig::standard().staircase(25, 30), keeping] {
+        let (_, result) = search_of(config, ONE_NODE, limited_from(1));
+        assert_eq!((&result.outcome, result.vus), (&Outcome::GeneratorLimited, None), "{result:?}");
+    }
 }
 
 #[test]
