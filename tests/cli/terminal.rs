@@ -23,13 +23,17 @@ def fail(why):
         except Exception: pass
     sys.exit(1)
 
+def defaults():
+    # Whoever started the tests may ignore some of them: a shell does in what it starts in the background.
+    for number in (signal.SIGTTOU, signal.SIGTTIN, signal.SIGTSTP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
 def spawn():
     pid = os.fork()
     if pid == 0:
         for stream in (0, 1, 2): os.dup2(slave, stream)
         for fd in (master, slave, told_out, told_in, order_out, order_in): os.close(fd)
-        for number in (signal.SIGTTOU, signal.SIGTTIN, signal.SIGTSTP, signal.SIGINT, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_DFL)
+        defaults()
         os.execvp(command[0], command)
     return pid
 
@@ -46,7 +50,7 @@ def shell():
         os.close(gate_out); os.close(gate_in)
         for stream in (0, 1, 2): os.dup2(slave, stream)
         for fd in (master, slave, told_out, told_in, order_out, order_in): os.close(fd)
-        for number in (signal.SIGTTOU, signal.SIGTTIN, signal.SIGTSTP): signal.signal(number, signal.SIG_DFL)
+        defaults()
         os.execvp(command[0], command)
     os.setpgid(pid, pid)
     if scene != "background": os.tcsetpgrp(slave, pid)
@@ -74,6 +78,7 @@ if child == 0:
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for stream in (0, 1, 2): os.dup2(slave, stream)
         for fd in (master, slave): os.close(fd)
+        defaults()
         os.execvp(command[0], command)
     shell()
 
