@@ -105,7 +105,7 @@ impl Environments {
         };
         // Whoever installs what was missing does not have to start the sandbox again.
         if known.as_ref().is_none_or(lacks) {
-            *known = Some(self.library().await?);
+            *known = Some(self.installed().await?);
         }
         let Some(library) = known.as_ref() else { return Err("R does not answer".to_owned()) };
         say(format!("Bundle was made with R {platform}; using R {}.", library.version));
@@ -197,7 +197,7 @@ impl Environments {
         }
     }
 
-    async fn library(&self) -> Result<Library, String> {
+    async fn installed(&self) -> Result<Library, String> {
         let rscript = which("Rscript").ok_or(
             "R is not installed here: Rscript is not in PATH (Debian: apt-get install r-base-core r-cran-plumber)",
         )?;
