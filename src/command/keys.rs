@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, getsid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::canvas;
 
@@ -90,7 +90,7 @@ pub(super) struct Keys {
     /// Keys that were typed together with the last one.
     typed: VecDeque<Key>,
     /// The terminal has another size, or this process goes on after it was stopped.
-    redraw: [tokio::signal::unix::Signal; 2],
+    redraw: [Signals; 2],
     /// The terminal is gone.
     closed: bool,
 }
@@ -105,8 +105,10 @@ impl Keys {
         #[expect(deprecated, reason = "its successor is unsafe; stdin is never replaced")]
         let input = AsyncFd::new(stdin()).ok()?;
         let redraw = [listen(Signal::WINCH).ok()?, listen(Signal::CONT).ok()?];
-        // Until the end of the process: a signal that somebody listens to no longer does what it did by itself.
-        tokio::spawn(job_control(terminal.0.clone()));
+        // Heard from now on, before the terminal is taken, and until the end of the process: a signal that somebody listens
+        // to no longer does what it did by itself.
+        let [stop, go_on, quit] = [listen(Signal::TSTP).ok()?, listen(Signal::CONT).ok()?, listen(Signal::QUIT).ok()?];
+        tokio::spawn(job_control(terminal.0.clone(), stop, go_on, quit));
         Some(Keys { input, terminal, typed: VecDeque::new(), redraw, closed: false })
     }
 
@@ -237,28 +239,22 @@ fn key_by_key(before: &Termios) -> Termios {
     termios
 }
 
-fn listen(number: Signal) -> std::io::Result<tokio::signal::unix::Signal> {
+fn listen(number: Signal) -> std::io::Result<Signals> {
     signal(SignalKind::from_raw(number.as_raw()))
 }
 
 /// Gives the terminal back before the process is stopped or killed from the keyboard.
-async fn job_control(terminal: Arc<Terminal<Stdin>>) {
-    let (Ok(mut stop), Ok(mut go_on), Ok(mut quit)) =
-        (listen(Signal::TSTP), listen(Signal::CONT), listen(Signal::QUIT))
-    else {
-        return;
-    };
+async fn job_control(terminal: Arc<Terminal<Stdin>>, mut stop: Signals, mut go_on: Signals, mut quit: Signals) {
     loop {
         tokio::select! {
-            _ = stop.recv() => {
+            // Ignored where the system would ignore it, with all that is typed meanwhile.
+            _ = stop.recv() => if somebody_would_continue_us() {
                 canvas::hide();
                 terminal.give_back();
-                if somebody_would_continue_us() {
-                    // What SIGTSTP does by itself where nobody listens to it. Returns when we go on.
-                    let _ = kill_process(getpid(), Signal::STOP);
-                }
+                // What SIGTSTP does by itself where nobody listens to it. Returns when we go on.
+                let _ = kill_process(getpid(), Signal::STOP);
                 take_again(&terminal);
-            }
+            },
             _ = go_on.recv() => take_again(&terminal),
             _ = quit.recv() => {
                 canvas::hide();

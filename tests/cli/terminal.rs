@@ -18,7 +18,8 @@ heard = b""
 
 def fail(why):
     print(f"{scene}: {why}; heard: {heard.decode(errors='replace')}; terminal: {termios.tcgetattr(slave)}", flush=True)
-    for pid in (child, program):
+    # A pid of 0 would be this whole process group, with the tests in it.
+    for pid in (each for each in (child, program) if each):
         try: os.kill(pid, signal.SIGKILL)
         except Exception: pass
     sys.exit(1)
