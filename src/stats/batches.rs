@@ -72,9 +72,9 @@ pub fn is_rising(values: &[f64], least: f64) -> bool {
     b - a > 2.0 * (var_a + var_b).sqrt() && b > least * a
 }
 
-/// 95 % interval for a mean from ten batches (or as many as given, at least three), each as (sum, count): the
-/// estimate from all data ± t · sd(batch means)/√k, wider where neighbouring batches are alike. With ten the factor t is
-/// 2.262. `None` where a batch is empty.
+/// 95 % interval for a mean from ten batches (or as many as given, at least three), each as (sum, count), in order: the
+/// estimate from all data ± t₅ · the standard error at the lowest frequencies, which holds where neighbouring batches are
+/// alike. `None` where a batch is empty.
 #[must_use]
 pub fn ten_batches_mean(batches: &[(f64, f64)]) -> Option<Interval> {
     let (sum, count) = batches.iter().fold((0.0, 0.0), |(s, c), b| (s + b.0, c + b.1));
@@ -85,8 +85,8 @@ pub fn ten_batches_mean(batches: &[(f64, f64)]) -> Option<Interval> {
     interval(sum / count, &means)
 }
 
-/// 95 % interval for the `q` quantile of latency in ms from ten batches: the estimate from the merged histogram
-/// ± t · sd(batch quantiles)/√k. `None` where a batch is empty or there are fewer than three.
+/// 95 % interval for the `q` quantile of latency in ms from ten batches in order: the estimate from the merged histogram
+/// ± as of a mean, from the batches' quantiles. `None` where a batch is empty or there are fewer than three.
 #[must_use]
 pub fn ten_batches_quantile(batches: &[Latency], q: f64) -> Option<Interval> {
     let mut all = Latency::default();
@@ -95,26 +95,32 @@ pub fn ten_batches_quantile(batches: &[Latency], q: f64) -> Option<Interval> {
     interval(all.quantile_ms(q)?, &quantiles)
 }
 
+/// Frequencies that an interval rests on, and so its degrees of freedom: half a period over the run to two and a half. Fewer
+/// make it wider where nothing is correlated, more make it too narrow where something is (`benches/STATISTICS.md`).
+const LOWEST: usize = 5;
+
 fn interval(estimate: f64, statistics: &[f64]) -> Option<Interval> {
     if statistics.len() < 3 {
         return None;
     }
-    let k = statistics.len() as f64;
-    let half_width = t_two_sided(0.95, k - 1.0) * sd(statistics)? / k.sqrt();
-    Some(Interval::around(estimate, half_width * correlated(statistics)))
+    let frequencies = LOWEST.min(statistics.len() - 1);
+    let half_width = t_two_sided(0.95, frequencies as f64) * low_frequency_se(statistics, frequencies)?;
+    Some(Interval::around(estimate, half_width))
 }
 
-/// How much wider an interval from batches has to be because neighbours are alike: √((1 + r)/(1 − r)), the factor of an
-/// autoregression, with r from 0 to 0.5, their lag-1 autocorrelation without its bias of −1/k. Of independent batches
-/// it is 1.14 on average: their intervals hold 97 % instead of 95 %.
-fn correlated(statistics: &[f64]) -> f64 {
-    // Of fewer than eight it is chance alone.
-    if statistics.len() < 8 {
-        return 1.0;
-    }
-    let r = lag1_autocorrelation(statistics).unwrap_or(0.0) + 1.0 / statistics.len() as f64;
-    let r = r.clamp(0.0, 0.5);
-    ((1.0 + r) / (1.0 - r)).sqrt()
+/// Standard error of the mean of a series whose neighbours are alike, from its slowest movements: √(Σ Λⱼ²/(f·k)) over the
+/// lowest `frequencies` f < k, Λⱼ = √(2/k) Σᵢ yᵢ cos(πj(i + ½)/k). What is correlated over a few values moves the mean as much
+/// as it moves these, while the spread of all the values has less of it; with f = k − 1 it is their spread, sd/√k. Against t
+/// with f degrees of freedom (Müller 2007, J. Econometrics 141; "equal-weighted cosines" of Lazarus, Lewis, Stock and Watson
+/// 2018, JBES 36). `None` without data.
+fn low_frequency_se(values: &[f64], frequencies: usize) -> Option<f64> {
+    let (center, k) = (mean(values)?, values.len() as f64);
+    let wave = |j: usize| -> f64 {
+        let at = |i: usize| (std::f64::consts::PI * j as f64 * (i as f64 + 0.5) / k).cos();
+        values.iter().enumerate().map(|(i, y)| (y - center) * at(i)).sum()
+    };
+    let squares: f64 = (1..=frequencies).map(|j| wave(j).powi(2) * 2.0 / k).sum();
+    Some((squares / (frequencies.max(1) as f64 * k)).sqrt())
 }
 
 #[cfg(test)]
@@ -156,28 +162,35 @@ mod tests {
         assert!(!is_rising(&[5.0, 15.0, 1.0, 22.0], 1.02));
     }
 
-    /// Share of 2000 intervals that hold the mean of batches with this lag-1 autocorrelation, in percent.
-    fn covered(correlation: f64) -> f64 {
-        let mut random = Random::new(11);
+    /// Share of 2000 intervals that hold the mean of ten batches of a speed that wanders over 60 s, each `batch_s` long and
+    /// with a chance of its own of `chance` of the speed's spread, in percent.
+    fn covered(batch_s: usize, chance: f64) -> f64 {
+        let (mut random, keep) = (Random::new(11), (-1f64 / 60.0).exp());
         let held = (0..2000).filter(|_| {
             let mut level = random.normal();
             let batches: Vec<(f64, f64)> = (0..10)
                 .map(|_| {
-                    level = correlation * level + (1.0 - correlation * correlation).sqrt() * random.normal();
-                    (100.0 + level, 10.0)
+                    let wandered: f64 = (0..batch_s)
+                        .map(|_| {
+                            level = keep * level + (1.0 - keep * keep).sqrt() * random.normal();
+                            level
+                        })
+                        .sum();
+                    (100.0 + wandered / batch_s as f64 + chance * random.normal(), 1.0)
                 })
                 .collect();
-            ten_batches_mean(&batches).unwrap().contains(10.0)
+            ten_batches_mean(&batches).unwrap().contains(100.0)
         });
         held.count() as f64 / 20.0
     }
 
-    /// A speed that wanders over 60 s makes batches of 168 s correlated by 0.24.
     #[test]
     fn ten_batches_cover_the_mean_as_often_as_they_claim() {
-        let (independent, correlated) = (covered(0.0), covered(0.24));
-        assert!((94.5..=98.0).contains(&independent), "{independent}");
-        assert!((90.5..=95.5).contains(&correlated), "{correlated}");
+        // Nothing but chance; half an hour; a quarter of one, in which there is little to learn from.
+        let (independent, half_hour, quarter) = (covered(1, 1e3), covered(168, 0.0), covered(84, 0.0));
+        assert!((94.0..=96.0).contains(&independent), "{independent}");
+        assert!((91.5..=95.0).contains(&half_hour), "{half_hour}");
+        assert!((86.0..=93.0).contains(&quarter), "{quarter}");
     }
 
     #[test]
@@ -187,10 +200,13 @@ mod tests {
             latency.record_n(Duration::from_millis(ms), 100);
             latency
         };
-        // Alternating: not alike, so nothing is added.
-        let batches: Vec<Latency> = (0..10).map(|i| batch(if i % 2 == 0 { 100 } else { 102 })).collect();
-        let median = ten_batches_quantile(&batches, 0.5).unwrap();
-        assert!((median.high - median.estimate - 2.262 * 1.054 / 10f64.sqrt()).abs() < 0.05, "{median:?}");
+        // A rise is slow, what alternates is not: the same values make a wide interval and a narrow one.
+        let quantile = |at: &dyn Fn(u64) -> u64| {
+            ten_batches_quantile(&(0..10).map(|i| batch(at(i))).collect::<Vec<_>>(), 0.5).unwrap()
+        };
+        let (rising, alternating) = (quantile(&|i| 100 + 2 * (i / 5)), quantile(&|i| 100 + 2 * (i % 2)));
+        let half = |interval: Interval| interval.high - interval.estimate;
+        assert!(half(rising) > 1.0 && half(alternating) < 0.4, "{rising:?} {alternating:?}");
         assert!(ten_batches_quantile(&[Latency::default(), batch(1), batch(1)], 0.5).is_none());
         assert!(ten_batches_mean(&[(1.0, 1.0), (1.0, 0.0), (1.0, 1.0)]).is_none());
     }
@@ -201,6 +217,29 @@ mod tests {
             let cut = mser_cut(&values, least);
             prop_assert!(cut <= values.len().saturating_sub(1));
             prop_assert!(cut >= least.min(values.len().saturating_sub(1)));
+        }
+
+        /// Parseval: the waves together are the spread. So few batches get the interval of independent ones.
+        #[test]
+        fn all_frequencies_are_the_standard_error(values in prop::collection::vec(1f64..1e3, 3..20)) {
+            let k = values.len();
+            let (all, se) = (low_frequency_se(&values, k - 1).unwrap(), sd(&values).unwrap() / (k as f64).sqrt());
+            prop_assert!((all - se).abs() <= 1e-9 * se + 1e-12, "{all} {se}");
+            let given: Vec<(f64, f64)> = values[..3].iter().map(|y| (*y, 1.0)).collect();
+            let three = ten_batches_mean(&given).unwrap();
+            let half = 4.302_652_73 * sd(&values[..3]).unwrap() / 3f64.sqrt();
+            prop_assert!((three.high - three.estimate - half).abs() <= 1e-8 * half + 1e-12, "{three:?} {half}");
+        }
+
+        /// Neither order from the end nor a shift changes how wide it is.
+        #[test]
+        fn backwards_it_is_as_wide(values in prop::collection::vec(1f64..1e3, 3..=10), shift in 0f64..1e4) {
+            let half = |values: &mut dyn Iterator<Item = f64>| {
+                let interval = ten_batches_mean(&values.map(|y| (y, 1.0)).collect::<Vec<_>>()).unwrap();
+                interval.high - interval.estimate
+            };
+            let (there, back) = (half(&mut values.iter().copied()), half(&mut values.iter().rev().map(|y| y + shift)));
+            prop_assert!((there - back).abs() <= 1e-7 * (1.0 + there), "{there} {back}");
         }
     }
 }
