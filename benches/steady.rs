@@ -177,5 +177,7 @@ fn main() {
         systems += 1;
     }
     println!("each rule, over all {} runs:", count * systems);
-    insight::ids().iter().for_each(|id| println!("    {id}: {}", at_most(all.get(id).copied().unwrap_or(0), count * systems)));
+    insight::ids()
+        .iter()
+        .for_each(|id| println!("    {id}: {}", at_most(all.get(id).copied().unwrap_or(0), count * systems)));
 }
