@@ -267,6 +267,7 @@ fn step(vus: u32, per_s: f64, change: Option<f64>, decision: &str) -> Step {
         p99_ms: Some(2.6 * ms),
         error_rate: 0.0,
         seconds: 30.0,
+        rate: None,
         cut_s: 3.0,
         kind: StepKind::Full,
         decision: decision.to_owned(),
@@ -299,6 +300,7 @@ pub(crate) fn saturated() -> (Summary, Search) {
     let result = SearchResult {
         outcome: Outcome::Saturated,
         vus: Some(30),
+        rate: None,
         saturation_vus: Some(29.4),
         vus_ci: Some((22, 39)),
         knee_vus: Some(20.2),
@@ -321,6 +323,7 @@ pub(crate) fn aborted() -> (Summary, Search) {
     let result = SearchResult {
         outcome: Outcome::Aborted { reason: "no stage was finished".to_owned() },
         vus: None,
+        rate: None,
         saturation_vus: None,
         vus_ci: None,
         knee_vus: None,
@@ -344,6 +347,7 @@ pub(crate) fn without_saturation(outcome: Outcome) -> (Summary, Search) {
     search.result = SearchResult {
         outcome,
         vus: Some(2048),
+        rate: None,
         saturation_vus: None,
         vus_ci: None,
         knee_vus: None,

@@ -57,6 +57,7 @@ fn verdict(summary: &Summary, result: &SearchResult) -> String {
 /// The verdict, and where there is an answer, what the server can do at most.
 pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> [Option<String>; 2] {
     let vus = result.vus.map_or_else(|| MISSING.to_owned(), |vus| vus.to_string());
+    let level = result.rate.map_or_else(|| format!("{vus} VUs"), |rate| format!("{rate} requests per second"));
     let rate = maybe(result.at_vus.map(|at| at.requests_per_second));
     let interval = result.vus_ci.map_or_else(String::new, |(low, high)| format!(" (90 % interval {low} to {high})"));
     let stopped = match summary.state {
@@ -74,8 +75,8 @@ pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> 
             most_tried(summary, result),
         ),
         Outcome::GeneratorLimited => format!(
-            "{stopped}NO ANSWER: the generator was the limit, not the server. Clean up to {vus} VUs with {rate} requests \
-             per second, in {took}. Use a machine with more or quieter cores."
+            "{stopped}NO ANSWER: the generator was the limit, not the server. Clean up to {level}{}, in {took}. Use a machine with more or quieter cores.",
+            result.vus.map_or_else(String::new, |_| format!(" with {rate} requests per second")),
         ),
         Outcome::ObjectivesKept => format!("{stopped}{}", objectives(result)),
         Outcome::HighestStage => format!(
@@ -96,15 +97,23 @@ fn objectives(result: &SearchResult) -> String {
     let Some(kept) = &result.kept else { return MISSING.to_owned() };
     let rate = significant(kept.requests_per_second);
     let what = kept.objectives.join(" and ");
+    let took = duration(result.elapsed_s);
+    if let Some(per_s) = kept.rate {
+        let end = match (&kept.broken_at_rate, &kept.broken) {
+            (Some(rate), Some(broken)) => format!("{rate} per second are too many: {broken}"),
+            _ => "none was broken; raise --max-rate to see where they are".to_owned(),
+        };
+        return format!(
+            "{what}: kept by up to {per_s} requests per second that come at random times (open model), with at most {} VUs, \
+             in {took}; {end}.",
+            kept.vus
+        );
+    }
     let end = match (&kept.broken_at_vus, &kept.broken) {
         (Some(vus), Some(broken)) => format!("{vus} VUs are too many: {broken}"),
         _ => "none was broken; raise --max-vus to see where they are".to_owned(),
     };
-    format!(
-        "{what}: kept by up to {} VUs, at {rate} requests per second, in {}; {end}.",
-        kept.vus,
-        duration(result.elapsed_s)
-    )
+    format!("{what}: kept by up to {} VUs, at {rate} requests per second, in {took}; {end}.", kept.vus,)
 }
 
 /// Where the sweep ended, and what to do where that was the limit that was set.
@@ -156,11 +165,24 @@ fn fitting(rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
 }
 
 fn steps(steps: &[Step]) -> Vec<Vec<String>> {
-    let head = ["VUs", "rps", "± 95 %", "change", "mean ms", "p50", "p95", "p99", "errors", "s", "decision"];
+    let is_open = steps.iter().any(|step| step.rate.is_some());
+    let head = [
+        if is_open { "due/s" } else { "VUs" },
+        "rps",
+        "± 95 %",
+        "change",
+        "mean ms",
+        "p50",
+        "p95",
+        "p99",
+        "errors",
+        "s",
+        "decision",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for step in steps {
         rows.push(vec![
-            step.vus.to_string(),
+            step.level().to_string(),
             significant(step.requests_per_second),
             significant(1.96 * step.standard_error),
             step.change_vs_best.map_or_else(|| MISSING.to_owned(), change),
