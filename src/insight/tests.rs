@@ -158,7 +158,7 @@ fn what_the_generator_lacked_is_what_the_advice_is_about() {
     fn advice(change: impl Fn(&mut Second)) -> &'static str {
         let insights = with(|at, second| {
             if at % 5 == 0 {
-                change(second)
+                change(second);
             }
         });
         insights.into_iter().find(|insight| insight.id == "generator-bound").unwrap().advice
