@@ -114,7 +114,7 @@ pub enum StepKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// VUs held; of the open model the most that there were.
+    /// VUs held; of the open model the most that were busy at the end of a second.
     pub vus: u32,
     /// Requests per second that were due, of the open model.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -38,7 +38,7 @@ pub enum Method {
 pub struct Kept {
     /// What was to be kept, as it was written.
     pub objectives: Vec<String>,
-    /// The most VUs that kept all of them, with no fewer that did not; of the open model the most that there were at `rate`.
+    /// The most VUs that kept all of them, with no fewer that did not; of the open model the most that were busy at `rate`.
     pub vus: u32,
     /// Of the open model, what was raised: the most requests per second that kept all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,7 +59,7 @@ pub struct Kept {
 pub(super) struct Rung {
     /// What was raised to it: VUs, or requests per second.
     vus: u32,
-    /// VUs that there were.
+    /// VUs that were busy.
     held: u32,
     per_s: f64,
     /// Which objective it broke.

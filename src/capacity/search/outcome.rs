@@ -31,6 +31,9 @@ impl Search {
         let Some(end) = &self.sweep.end else {
             return match self.measured.is_empty() {
                 true => Outcome::Aborted { reason: "no stage was finished".to_owned() },
+                false if matches!(self.config.method, Method::Objectives { .. }) => {
+                    Outcome::Aborted { reason: "no stage kept the objectives in the time there was".to_owned() }
+                }
                 false => Outcome::NotSaturated,
             };
         };

@@ -98,7 +98,7 @@ pub(super) struct Stage {
     short_of_vus: (usize, u32),
     /// Of the open model.
     open: Vec<OpenBin>,
-    /// The most VUs that there were.
+    /// The most VUs that were busy.
     most_vus: u32,
 }
 

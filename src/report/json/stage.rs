@@ -7,7 +7,7 @@ use crate::capacity::search::Step;
 /// One stage of the search.
 #[derive(Debug, Serialize)]
 pub struct StepDocument {
-    /// VUs held; with `--open` the most that there were.
+    /// VUs held; with `--open` the most that were busy at the end of a second.
     pub vus: u32,
     /// With `--open`: requests per second that were due.
     pub rate: Option<u32>,

@@ -57,7 +57,6 @@ fn verdict(summary: &Summary, result: &SearchResult) -> String {
 /// The verdict, and where there is an answer, what the server can do at most.
 pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> [Option<String>; 2] {
     let vus = result.vus.map_or_else(|| MISSING.to_owned(), |vus| vus.to_string());
-    let level = result.rate.map_or_else(|| format!("{vus} VUs"), |rate| format!("{rate} requests per second"));
     let rate = maybe(result.at_vus.map(|at| at.requests_per_second));
     let interval = result.vus_ci.map_or_else(String::new, |(low, high)| format!(" (90 % interval {low} to {high})"));
     let stopped = match summary.state {
@@ -74,10 +73,17 @@ pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> 
             "{stopped}NOT SATURATED: no plateau was found{}; {rate} requests per second at {vus} VUs, in {took}.",
             most_tried(summary, result),
         ),
-        Outcome::GeneratorLimited => format!(
-            "{stopped}NO ANSWER: the generator was the limit, not the server. Clean up to {level}{}, in {took}. Use a machine with more or quieter cores.",
-            result.vus.map_or_else(String::new, |_| format!(" with {rate} requests per second")),
-        ),
+        Outcome::GeneratorLimited => {
+            let clean = match (result.rate, result.vus) {
+                (Some(per_s), _) => format!("Clean up to {per_s} requests per second that were due, in {took}."),
+                (_, Some(vus)) => format!("Clean up to {vus} VUs with {rate} requests per second, in {took}."),
+                _ => format!("No stage was clean, in {took}."),
+            };
+            format!(
+                "{stopped}NO ANSWER: the generator was the limit, not the server. {clean} Use a machine with more or \
+                 quieter cores."
+            )
+        }
         Outcome::ObjectivesKept => format!("{stopped}{}", objectives(result)),
         Outcome::HighestStage => format!(
             "{stopped}Staircase: the highest stage has {vus} VUs and {rate} requests per second, in {took}. That is no \
@@ -104,8 +110,8 @@ fn objectives(result: &SearchResult) -> String {
             _ => "none was broken; raise --max-rate to see where they are".to_owned(),
         };
         return format!(
-            "{what}: kept by up to {per_s} requests per second that come at random times (open model), with at most {} VUs, \
-             in {took}; {end}.",
+            "{what}: kept by up to {per_s} requests per second that come at random times (open model), with up to {} VUs \
+             busy, in {took}; {end}.",
             kept.vus
         );
     }
