@@ -118,10 +118,11 @@ pub enum Command {
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  connect-bench ramp --sandbox=small\n  connect-bench ramp -s https://connect.example.com \
-                        --then-load 30m\n  connect-bench ramp --url http://127.0.0.1:8080/ --max-vus 400 --json"
+                        --then-load 30m\n  connect-bench ramp --url http://127.0.0.1:8080/ --max-vus 400 --json\n  \
+                        connect-bench ramp --sandbox=small --slo 'p(95)<500' --open   # the highest rate that keeps it"
 )]
 pub struct RampArgs {
-    /// Never more fetching VUs than these.
+    /// Never more fetching VUs than these; with --open as many requests can be under way.
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub max_vus: u32,
     /// Shorter stages: about 5½ minutes instead of 7, with more spread in the answer.
@@ -131,6 +132,13 @@ pub struct RampArgs {
     /// repeated; all have to hold.
     #[arg(long, value_name = "OBJECTIVE", conflicts_with_all = ["method", "quick"])]
     pub slo: Vec<String>,
+    /// With --slo: raise the rate and not the VUs. Requests come at random times, as from users who do not wait for each
+    /// other (the open model), and latency counts from when a request was due. The answer is the highest rate.
+    #[arg(long, requires = "slo")]
+    pub open: bool,
+    /// With --open: never more requests per second than these [default: 10000].
+    #[arg(long, value_name = "N", requires = "open", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_rate: Option<u32>,
     /// How the VUs are raised; `staircase` is the classical way, for comparison.
     #[arg(long, value_enum, default_value_t = RampMethod::Sweep, conflicts_with = "quick")]
     pub method: RampMethod,
@@ -140,7 +148,7 @@ pub struct RampArgs {
     /// Of a staircase: how long a stage lasts, in whole multiples of 5 s.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub stage: Duration,
-    /// Go on with a load test of this length at the VUs found.
+    /// Go on with a load test of this length at the VUs found, or at the rate.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub then_load: Option<Duration>,
     /// Hold the load test that follows against this documented baseline only. May be repeated.

@@ -263,7 +263,7 @@ impl Controls {
     }
 
     fn is_searched(&self) -> bool {
-        self.plan.scenarios.iter().any(|scenario| matches!(scenario.executor, Executor::Searched { .. }))
+        self.plan.scenarios.iter().any(|scenario| scenario.executor.is_searched())
     }
 
     /// The scenarios one of which is meant where none is named: those that fetch, or else any.

@@ -27,6 +27,8 @@ const QUEUED: f64 = 0.05;
 const STEAL: f64 = 0.20;
 /// Lag after which the event loop was not late but stood still: the process was stopped, or the machine slept.
 const STANDSTILL_MS: f64 = 500.0;
+/// Why seconds are limited in which it did, in [`Health::reasons`].
+pub const STOOD_STILL: &str = "the event loop stood still";
 /// Share of the seconds that may be limited in a valid run.
 const LIMITED_SHARE: f64 = 0.05;
 
@@ -41,6 +43,13 @@ pub fn state(second: &Second) -> GeneratorState {
     }
     let median = latency.quantile_ms(0.5).unwrap_or(0.0);
     let limited = |reason: String| GeneratorState::Limited { reason };
+    let own = |series: &SeriesWindow| -> Option<ErrorKind> {
+        series.errors.keys().copied().find(|kind| kind.blame() == Blame::Generator)
+    };
+    // Before what only delays: this failed for certain, and by us.
+    if let Some(kind) = window.series.iter().find_map(own) {
+        return limited(kind.describe());
+    }
     let busiest = window.generator.busiest_permille as f64 / 1000.0;
     if busiest > BUSY {
         return limited(format!("a worker thread was busy: {:.0} % of its core", 100.0 * busiest));
@@ -48,7 +57,7 @@ pub fn state(second: &Second) -> GeneratorState {
     let longest = window.generator.lag.max_ms().unwrap_or(0.0);
     if longest > STANDSTILL_MS {
         // However few responses waited for it: in that time no request was sent.
-        return limited(format!("the event loop stood still: for {:.1} s", longest / 1000.0));
+        return limited(format!("{STOOD_STILL}: for {:.1} s", longest / 1000.0));
     }
     let late = match delay.quantile_ms(0.99) {
         // The kernel says how long responses waited for us: the error itself, not a sign of it.
@@ -71,13 +80,7 @@ pub fn state(second: &Second) -> GeneratorState {
     if let Some(steal) = second.host.steal_share.filter(|&steal| steal > STEAL) {
         return limited(format!("the hypervisor gave the CPU to others: {:.0} % of it", 100.0 * steal));
     }
-    let own = |series: &SeriesWindow| -> Option<ErrorKind> {
-        series.errors.keys().copied().find(|kind| kind.blame() == Blame::Generator)
-    };
-    match window.series.iter().find_map(own) {
-        Some(kind) => limited(kind.describe()),
-        None => GeneratorState::Healthy,
-    }
+    GeneratorState::Healthy
 }
 
 /// Why responses that waited for so long at the 99th percentile spoil a second.

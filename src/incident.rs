@@ -14,6 +14,8 @@ const QUIET_S: u64 = 3;
 const MOST: usize = 200;
 /// A jump of the wall clock against the monotonic one that is an incident, ms.
 const CLOCK_MS: f64 = 1_000.0;
+/// An event loop that comes so late did not run in between, ms.
+const STOPPED_MS: f64 = 1_000.0;
 
 /// What an incident is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ pub enum Trouble {
     Outage,
     /// The wall clock was set, or this machine slept.
     Clock,
-    /// A second took much longer than one: this process did not run.
+    /// The event loop stood still: this process did not run.
     Stopped,
 }
 
@@ -64,7 +66,7 @@ pub struct Incident {
     pub from_s: u64,
     /// The last second of it.
     pub to_s: u64,
-    /// Requests that failed by it; for a clock the jump in ms.
+    /// Requests that failed by it; for a clock the jump, for a stop its length, in ms.
     pub count: u64,
     /// The first second after it in which requests were completed; `None` where that never was.
     pub recovered_s: Option<u64>,
@@ -85,7 +87,10 @@ impl Incidents {
     pub fn second(&mut self, second: &Second) -> Vec<Incident> {
         let at = second.second;
         for (trouble, blame, count) in self.seen(second) {
-            let fresh = Incident { trouble, blame, from_s: at, to_s: at, count: 0, recovered_s: None };
+            // Of the seconds in which it stood still a worker tells when it goes on.
+            let before = if trouble == Trouble::Stopped { count / 1_000 } else { 0 };
+            let from_s = at.saturating_sub(before);
+            let fresh = Incident { trouble, blame, from_s, to_s: at, count: 0, recovered_s: None };
             let incident = self.open.entry(trouble).or_insert(fresh);
             incident.to_s = at;
             incident.count += count;
@@ -146,8 +151,9 @@ impl Incidents {
             seen.push((Trouble::Clock, Blame::Generator, (now - before).abs() as u64));
         }
         self.ahead_ms = ahead.or(self.ahead_ms);
-        if second.window.seconds() >= 3.0 {
-            seen.push((Trouble::Stopped, Blame::Generator, 0));
+        let still_ms = second.window.generator.lag.max_ms().unwrap_or(0.0);
+        if still_ms >= STOPPED_MS {
+            seen.push((Trouble::Stopped, Blame::Generator, still_ms as u64));
         }
         seen
     }
@@ -161,7 +167,9 @@ impl Incident {
             Trouble::Error(kind) => format!("{} ({} requests)", kind.describe(), self.count),
             Trouble::Outage => "no request was completed".to_owned(),
             Trouble::Clock => format!("the wall clock jumped by {} ms, or this machine slept", self.count),
-            Trouble::Stopped => "this process was stopped or starved".to_owned(),
+            Trouble::Stopped => {
+                format!("this process was stopped or starved for {:.1} s", self.count as f64 / 1e3)
+            }
         };
         let whose = match self.blame {
             Blame::Server => "the server's",
@@ -178,6 +186,8 @@ impl Incident {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::window::{Counts, HostSample, Window};
 
@@ -243,9 +253,20 @@ mod tests {
             .map(|(at, ahead)| with(at as u64, ahead)));
         assert_eq!(all.len(), 1, "{all:?}");
         assert_eq!((all[0].trouble, all[0].blame, all[0].from_s), (Trouble::Clock, Blame::Generator, 2));
-        let mut long = second(1, 10, None);
-        long.window.span_ns = Some((0, 5_000_000_000));
-        assert_eq!(run([second(0, 10, None), long])[0].trouble, Trouble::Stopped);
+    }
+
+    #[test]
+    fn a_process_that_stood_still_tells_when_it_goes_on() {
+        let seconds = (0..10).map(|at| {
+            let mut second = second(at, if (3..6).contains(&at) { 0 } else { 10 }, None);
+            second.window.generator.lag.record(Duration::from_millis(if at == 6 { 3_800 } else { 900 }));
+            second
+        });
+        let all = run(seconds);
+        assert_eq!(all.len(), 1, "{all:?}");
+        let seen = (all[0].trouble, all[0].blame, all[0].from_s, all[0].to_s, all[0].recovered_s);
+        assert_eq!(seen, (Trouble::Stopped, Blame::Generator, 3, 6, Some(7)));
+        assert!(all[0].describe().contains("stopped or starved for 3.8 s; our own"), "{}", all[0].describe());
     }
 
     #[test]

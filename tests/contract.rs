@@ -23,7 +23,9 @@ mod synthetic;
 #[path = "shared/watched.rs"]
 mod watched;
 
-use synthetic::{aborted, controlled_load, empty_load, full_load, saturated, spoilt_load, without_saturation};
+use synthetic::{
+    aborted, controlled_load, empty_load, full_load, highest_rate, saturated, spoilt_load, without_saturation,
+};
 
 const RAMP: &[&str] = &[
     "/result",
@@ -158,6 +160,7 @@ fn the_documents_are_as_their_schemas_say() {
     valid("ramp", &ramp(&saturated(), None));
     valid("ramp", &ramp(&saturated(), Some(&full_load())));
     valid("ramp", &ramp(&aborted(), None));
+    valid("ramp", &ramp(&highest_rate(), None));
     for outcome in [Outcome::NotSaturated, Outcome::GeneratorLimited] {
         valid("ramp", &ramp(&without_saturation(outcome), None));
     }
@@ -272,4 +275,5 @@ fn what_people_read_of_a_ramp() {
     insta::assert_snapshot!("ramp_not_saturated", read(without_saturation(Outcome::NotSaturated)));
     insta::assert_snapshot!("ramp_generator_limited", read(without_saturation(Outcome::GeneratorLimited)));
     insta::assert_snapshot!("ramp_aborted", read(aborted()));
+    insta::assert_snapshot!("ramp_highest_rate", read(highest_rate()));
 }

@@ -18,6 +18,7 @@ use connect_bench::engine::worker::{Order, Programs};
 use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::Executor;
 use connect_bench::window::Part;
+use tokio::time::Instant;
 
 #[path = "virtual/control.rs"]
 mod control;
@@ -215,6 +216,46 @@ fn vus_follow_orders_up_and_down() {
     let all = total(&seconds);
     assert_eq!(all.series[0].requests.interrupted, 0);
     assert_eq!(all.series[0].requests.scheduled, all.series[0].requests.completed);
+}
+
+#[test]
+fn arrivals_follow_orders_up_down_and_to_none() {
+    let pipe = Pipe::new(|_| after(100, "x"));
+    let mut plan = plan(1, 3600, 2);
+    plan.scenarios[0].executor =
+        Executor::SearchedRate { start_rate: 40, max_rate: 400, pre_allocated_vus: 10, max_vus: 100 };
+    let seconds = in_virtual_time(async {
+        let mut run = Run::start_local(Arc::new(plan), vec![pipe.clone(), pipe.clone()], &client, &fetches());
+        let rate = |rate| Order::SetRate { scenario: 0, rate, from: Instant::now() + Duration::from_millis(20) };
+        let mut seconds = Vec::new();
+        while let Some(delivery) = run.next().await {
+            let Delivery::Second(second) = delivery else { continue };
+            match second.second {
+                9 => run.order(rate(200)),
+                19 => run.order(rate(0)),
+                24 => run.order(rate(20)),
+                34 => run.order(Order::Stop),
+                _ => {}
+            }
+            seconds.push((second.part, second.window));
+        }
+        seconds
+    });
+    let due = |range: std::ops::Range<usize>| -> u64 {
+        seconds[range].iter().map(|(_, window)| window.scenarios[0].iterations.scheduled).sum()
+    };
+    // Poisson: within four standard deviations.
+    let expected = [(0..9, 360.0_f64), (11..19, 1600.0), (26..34, 160.0)];
+    for (range, mean) in expected {
+        let counted = due(range.clone()) as f64;
+        assert!((counted - mean).abs() < 4.0 * mean.sqrt(), "{counted} in seconds {range:?}, and not {mean}");
+    }
+    assert_eq!(due(21..25), 0);
+    assert_eq!(seconds[22].1.series[0].requests.carried_out, 0);
+    let all = total(&seconds);
+    assert_eq!(all.scenarios[0].iterations.dropped, 0);
+    assert_eq!(all.series[0].requests.scheduled, all.series[0].requests.completed);
+    assert!(all.series[0].response_time.quantile_ms(0.5).is_some_and(|ms| (99.0..103.0).contains(&ms)));
 }
 
 #[test]

@@ -30,7 +30,7 @@ mod warmup;
 
 use serde::{Deserialize, Serialize};
 
-pub use config::SearchConfig;
+pub use config::{Raised, SearchConfig};
 pub use ladder::{Kept, Method};
 pub use objective::{NoObjective, Objective};
 use policy::{Measured, Sweep};
@@ -55,6 +55,19 @@ pub struct Bin {
     pub latency: Latency,
     /// Whether what was measured is the server's doing.
     pub generator: GeneratorState,
+    /// Of the open model, where the latency counts from when a request was due.
+    pub open: Option<OpenBin>,
+}
+
+/// What a second of the open model has besides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenBin {
+    /// Requests that were due in it.
+    pub due: u64,
+    /// Those of them that no VU was free for, because the server held all.
+    pub dropped: u64,
+    /// Requests that were under way at its end.
+    pub under_way: u64,
 }
 
 /// Whether the load generator itself kept up.
@@ -77,6 +90,8 @@ pub enum Move {
     Hold,
     /// Have this many fetching VUs from now on; new ones spread over a second.
     SetVus(u32),
+    /// Let so many requests per second begin from now on; 0 is none.
+    SetRate(u32),
     /// Stop: the result stands.
     Finished,
 }
@@ -99,8 +114,11 @@ pub enum StepKind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
-    /// VUs held.
+    /// VUs held; of the open model the most that were busy at the end of a second.
     pub vus: u32,
+    /// Requests per second that were due, of the open model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
     /// Throughput after the cut.
     pub requests_per_second: f64,
     /// Its standard error; ±1.96 times it is a 95 % interval.
@@ -127,6 +145,14 @@ pub struct Step {
     pub decision: String,
 }
 
+impl Step {
+    /// What was raised from step to step: VUs, or of the open model requests per second.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        self.rate.unwrap_or(self.vus)
+    }
+}
+
 /// What the search has come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -137,7 +163,7 @@ pub enum Outcome {
     NotSaturated,
     /// The generator was the limit before the server; `vus` is the largest number that was clean.
     GeneratorLimited,
-    /// `vus` is the most that keep the objectives; `kept` says more.
+    /// `vus`, or `rate`, is the most that keeps the objectives; `kept` says more.
     ObjectivesKept,
     /// Of a staircase: `vus` is the stage with the greatest throughput.
     HighestStage,
@@ -156,6 +182,9 @@ pub struct SearchResult {
     pub outcome: Outcome,
     /// VUs to load the server with: N_sat rounded up, never beyond the largest number tested.
     pub vus: Option<u32>,
+    /// In its place of the open model: requests per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
     /// N_sat as estimated, not rounded.
     pub saturation_vus: Option<f64>,
     /// 90 % interval of N_sat.
@@ -215,8 +244,11 @@ pub enum Phase {
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
-    /// VUs it asked for.
+    /// VUs it asked for; none of the open model.
     pub vus: u32,
+    /// Requests per second it asked for, of the open model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
     /// Seconds into the warm-up or stage.
     pub stage_s: f64,
     /// Throughput of this stage so far, requests per second.
@@ -227,6 +259,14 @@ pub struct Progress {
     pub next: String,
     /// Rough estimate of the time left, seconds.
     pub remaining_s: f64,
+}
+
+impl Progress {
+    /// The load that it asked for, for people: "40 VUs", or of the open model "120 per second".
+    #[must_use]
+    pub fn load(&self) -> String {
+        self.rate.map_or_else(|| format!("{} VUs", self.vus), |rate| format!("{rate} per second"))
+    }
 }
 
 /// A search that is fed with bins.
@@ -252,8 +292,24 @@ enum State {
     WarmUp(WarmUp),
     // Boxed, because it is an order of magnitude larger than the others.
     Stage(Box<Stage>),
+    Drain(Drain),
     Finished,
 }
+
+/// A pause after a rate that was too much: what is left of it would be answered in the next stage.
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    seconds: u32,
+    /// Seconds since something was completed.
+    silent: u32,
+    /// The stage that follows.
+    next: u32,
+    /// That before, and its mean latency.
+    before: (u32, Option<f64>),
+}
+
+/// Nothing is waited for that nothing was completed of for so long.
+const DRAIN_SILENT_S: u32 = 30;
 
 impl Search {
     /// A search that has not begun. The seed is for the interval's resampling.
@@ -274,7 +330,7 @@ impl Search {
         }
     }
 
-    /// VUs to start with.
+    /// VUs to start with, or of the open model requests per second.
     #[must_use]
     pub fn begin(&mut self) -> u32 {
         self.config.warm_up_vus
@@ -286,6 +342,7 @@ impl Search {
         let next = match std::mem::replace(&mut self.state, State::Finished) {
             State::WarmUp(warm_up) => self.observe_warm_up(warm_up, bin),
             State::Stage(stage) => self.observe_stage(stage, bin, seconds),
+            State::Drain(drain) => self.observe_drain(drain, bin),
             State::Finished => Move::Finished,
         };
         if next != Move::Finished && self.clock.0 >= self.config.deadline_s {
@@ -311,6 +368,9 @@ impl Search {
             }
             Warm::Done => {
                 let before = (self.config.warm_up_vus, warm_up.mean_latency_s());
+                if self.config.raised == Raised::Rate {
+                    return self.drain(self.config.first_vus, before);
+                }
                 let purpose = if self.config.method == Method::Sweep { Purpose::First } else { Purpose::Probe };
                 self.hold(self.config.first_vus, purpose, before)
             }
@@ -329,7 +389,25 @@ impl Search {
 
     fn hold(&mut self, vus: u32, purpose: Purpose, before: (u32, Option<f64>)) -> Move {
         self.state = State::Stage(Box::new(Stage::new(vus, purpose, before)));
-        Move::SetVus(vus)
+        match self.config.raised {
+            Raised::Vus => Move::SetVus(vus),
+            Raised::Rate => Move::SetRate(vus),
+        }
+    }
+
+    /// Lets nothing begin until all is answered; then the next stage.
+    fn drain(&mut self, next: u32, before: (u32, Option<f64>)) -> Move {
+        self.state = State::Drain(Drain { seconds: 0, silent: 0, next, before });
+        Move::SetRate(0)
+    }
+
+    fn observe_drain(&mut self, drain: Drain, bin: &Bin) -> Move {
+        let silent = if bin.completed + bin.failed > 0 { 0 } else { drain.silent + 1 };
+        if silent >= DRAIN_SILENT_S || bin.open.is_none_or(|open| open.under_way == 0) {
+            return self.hold(drain.next, Purpose::Probe, drain.before);
+        }
+        self.state = State::Drain(Drain { seconds: drain.seconds + 1, silent, ..drain });
+        Move::Hold
     }
 
     fn finish(&mut self, outcome: Outcome) -> Move {
@@ -343,7 +421,7 @@ impl Search {
         if matches!(self.config.method, Method::Staircase { .. }) && !self.measured.is_empty() {
             return self.end_of_stairs();
         }
-        let outcome = self.verdict();
+        let outcome = if self.kept().is_some() { Outcome::ObjectivesKept } else { self.verdict() };
         self.finish(outcome)
     }
 

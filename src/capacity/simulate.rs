@@ -5,6 +5,7 @@
 //! Pure: simulated seconds, no clock. None of it is Posit Connect.
 
 pub mod network;
+pub mod open;
 pub mod sharing;
 
 use super::search::{Bin, Move, Search, SearchResult};
@@ -13,17 +14,22 @@ use super::search::{Bin, Move, Search, SearchResult};
 pub trait System {
     /// Asks for a number of VUs: new ones start spread over a second, surplus ones end with their request.
     fn set_vus(&mut self, vus: u32);
+    /// Lets so many requests per second begin, where the system is an open one.
+    fn set_rate(&mut self, _per_s: u32) {}
     /// Simulates the next second.
     fn second(&mut self) -> Bin;
 }
 
 /// Runs a search on a system until it is finished. `seconds` is a limit beyond the search's own deadline.
 pub fn run(search: &mut Search, system: &mut dyn System, seconds: u32) -> SearchResult {
-    system.set_vus(search.begin());
+    let first = search.begin();
+    system.set_vus(first);
+    system.set_rate(first);
     for _ in 0..seconds {
         match search.observe(&system.second()) {
             Move::Hold => {}
             Move::SetVus(vus) => system.set_vus(vus),
+            Move::SetRate(per_s) => system.set_rate(per_s),
             Move::Finished => break,
         }
     }

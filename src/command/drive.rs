@@ -18,7 +18,7 @@ use super::resume::{Before, Shift};
 use super::signals::Signals;
 use super::silence::Silence;
 use super::view::View;
-use crate::capacity::search::{Bin, Move, Outcome, Phase, Search};
+use crate::capacity::search::{Bin, Move, OpenBin, Outcome, Phase, Search};
 use crate::control::{Ask, Asked};
 use crate::engine::run::{Delivery, Parts, Run, RunFault};
 use crate::engine::worker::{Order, Programs};
@@ -42,6 +42,9 @@ const GONE_AT_END: u32 = 3;
 
 /// Thresholds that can end a run are looked at every so many seconds, as in k6.
 const EVALUATED_EVERY_S: u64 = 2;
+
+/// Within this time all workers have heard of another rate.
+const HEARD_WITHIN: Duration = Duration::from_millis(20);
 
 /// What a run is made of.
 pub(super) struct Job {
@@ -459,6 +462,9 @@ fn follow(search: &mut Search, plan: &Plan, second: &Second, run: &Run) {
     match search.observe(&bin(plan, second)) {
         Move::Hold => {}
         Move::SetVus(vus) => run.order(Order::SetVus { scenario, vus, over: Duration::from_secs(1) }),
+        Move::SetRate(rate) => {
+            run.order(Order::SetRate { scenario, rate, from: tokio::time::Instant::now() + HEARD_WITHIN });
+        }
         Move::Finished => run.order(Order::Stop),
     }
 }
@@ -466,21 +472,27 @@ fn follow(search: &mut Search, plan: &Plan, second: &Second, run: &Run) {
 /// A second as the search wants it: the fetches.
 fn bin(plan: &Plan, second: &Second) -> Bin {
     let fetch = plan.fetch_scenario().unwrap_or(0);
-    let (mut completed, mut failed, mut latency) = (0, 0, Latency::default());
+    let is_open = plan.scenarios.get(fetch).is_some_and(|scenario| scenario.executor.is_open());
+    let (mut completed, mut failed, mut latency, mut under_way) = (0, 0, Latency::default(), 0);
     for (at, series) in plan.series().iter().enumerate() {
         if series.scenario == fetch {
             let measured = &second.window.series[at];
             completed += measured.requests.completed;
             failed += measured.requests.failed;
-            latency.merge(&measured.duration);
+            under_way += measured.requests.carried_out;
+            latency.merge(if is_open { &measured.response_time } else { &measured.duration });
         }
     }
+    let scenario = &second.window.scenarios[fetch];
+    let dropped = scenario.iterations.dropped.saturating_sub(scenario.dropped_late);
+    let open = OpenBin { due: scenario.iterations.scheduled, dropped, under_way };
     Bin {
         t_s: second.window.span_ns.map_or(0.0, |(_, to)| to as f64 / 1e9),
-        vus: u32::try_from(second.window.scenarios[fetch].vus).unwrap_or(u32::MAX),
+        vus: u32::try_from(scenario.vus).unwrap_or(u32::MAX),
         completed,
         failed,
         latency,
         generator: generator::state(second),
+        open: is_open.then_some(open),
     }
 }

@@ -16,7 +16,7 @@ use crate::control::rest::Server;
 use crate::control::{Ask, Asked, Controls, Effect, Refusal, Wanted};
 use crate::exit::Exit;
 use crate::host::{self, Environment};
-use crate::plan::{Executor, Plan};
+use crate::plan::Plan;
 use crate::summary::{Builder, ControlEvent, Controlled, Origin, RunState, Summary};
 use crate::web::{News, Web};
 use crate::window::Second;
@@ -125,9 +125,8 @@ impl Live {
     }
 
     fn help(&self) -> &'static str {
-        let searched = |controls: &Controls| {
-            controls.plan().scenarios.iter().any(|scenario| matches!(scenario.executor, Executor::Searched { .. }))
-        };
+        let searched =
+            |controls: &Controls| controls.plan().scenarios.iter().any(|scenario| scenario.executor.is_searched());
         match &self.controls {
             Some(controls) if searched(controls) => "keys: q stops",
             Some(controls) if controls.sole().is_none() => "keys: p pauses and resumes, q stops",

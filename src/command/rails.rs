@@ -92,11 +92,7 @@ impl Rails {
         duration: Duration,
     ) -> Result<(), Failure> {
         let vus = executors.clone().map(|executor| u64::from(executor.max_vus())).sum();
-        let rate = |executor: &Executor| {
-            let (iterations, length) = executor.iterations().zip(executor.duration())?;
-            executor.is_open().then(|| (iterations as f64 / length.as_secs_f64().max(1.0)).ceil() as u64)
-        };
-        let rate = executors.filter_map(rate).reduce(u64::saturating_add);
+        let rate = executors.filter_map(Executor::max_rate).reduce(u64::saturating_add);
         let refused = |why: String| Failure::new(Exit::Refused, anyhow!("{why}"));
         self.caps.check(&Asked { vus, duration, rate }).map_err(refused)
     }

@@ -23,12 +23,17 @@ use super::target;
 use super::view::View;
 use crate::baseline::Baseline;
 use crate::capacity::agreement::Agreement;
-use crate::capacity::search::{Objective, Outcome, Search, SearchConfig};
+use crate::capacity::search::{Objective, Outcome, Search, SearchConfig, SearchResult};
 use crate::cli::{ContentKind, RampArgs, RampMethod};
 use crate::exit::Exit;
-use crate::plan::Executor;
+use crate::plan::{Executor, Spacing};
 use crate::report;
 use crate::summary::{RunState, Summary};
+
+/// Requests per second of the open model, where nothing else is said.
+const MAX_RATE: u32 = 10_000;
+/// VUs of the open model that are there at its beginning.
+const PRE_ALLOCATED: u32 = 64;
 
 /// What a ramp came to, and the load test that followed it.
 struct Ramped {
@@ -90,8 +95,8 @@ async fn both(
             return ended.map(|ramp| Ramped { ramp, load: None });
         }
     };
-    let vus = ramp.search.as_ref().and_then(|search| search.result.vus);
-    let (Some(length), Some(vus), Exit::Pass) = (then_load, vus, ramp_verdict(&ramp)) else {
+    let found = ramp.search.as_ref().and_then(|search| held(args, &search.result, then_load?));
+    let (Some(load_shape), Exit::Pass) = (found, ramp_verdict(&ramp)) else {
         let ramp = conclude(Ok(ramp), session, log, (view, signals)).await?;
         return Ok(Ramped { ramp, load: None });
     };
@@ -102,7 +107,6 @@ async fn both(
     }
     let load_place = Place::new("load", &args.run.output);
     let mut load_log = Log::create(&load_place.directory)?;
-    let load_shape = Shape::constant(vus, length, warm_up(length), engine);
     let ran = execute(&mut session, (&load_place, &mut load_log), load_shape, engine, (view, signals)).await;
     let load = conclude(ran, session, &mut load_log, (view, signals)).await?;
     let mut ramp = ramp;
@@ -128,14 +132,43 @@ fn config(args: &RampArgs) -> Result<SearchConfig, Failure> {
         return Ok(config);
     }
     let all: Result<Vec<Objective>, _> = args.slo.iter().map(|text| text.parse()).collect();
-    Ok(config.keeping(all.map_err(|e| Failure::usage(format!("--slo: {e}")))?))
+    let config = config.keeping(all.map_err(|e| Failure::usage(format!("--slo: {e}")))?);
+    Ok(if args.open { config.open(args.max_rate.unwrap_or(MAX_RATE)) } else { config })
+}
+
+/// What a search raises, from its first value on.
+fn searched(args: &RampArgs, first: u32) -> Executor {
+    match args.open {
+        true => Executor::SearchedRate {
+            start_rate: first,
+            max_rate: args.max_rate.unwrap_or(MAX_RATE),
+            pre_allocated_vus: PRE_ALLOCATED.min(args.max_vus),
+            max_vus: args.max_vus,
+        },
+        false => Executor::Searched { start_vus: first, max_vus: args.max_vus },
+    }
+}
+
+/// The load test that holds what was found.
+fn held(args: &RampArgs, result: &SearchResult, length: Duration) -> Option<Shape> {
+    let (engine, warm_up) = (&args.run.engine, warm_up(length));
+    let Some(rate) = result.rate else { return Some(Shape::constant(result.vus?, length, warm_up, engine)) };
+    let executor = Executor::ConstantArrivalRate {
+        start_time: Duration::ZERO,
+        rate,
+        time_unit: Duration::from_secs(1),
+        duration: warm_up + length,
+        pre_allocated_vus: PRE_ALLOCATED.min(args.max_vus),
+        max_vus: args.max_vus,
+        spacing: Spacing::Poisson,
+    };
+    Some(Shape { warm_up, ..Shape::reference("load", executor, warm_up + length, engine) })
 }
 
 /// The shape as far as it is known before anything was published, and the load test that may follow.
 fn expected(args: &RampArgs, config: &SearchConfig, then_load: Option<Duration>) -> Shape {
     let duration = Duration::from_secs(u64::from(config.deadline_s) + 60) + then_load.unwrap_or_default();
-    let executor = Executor::Searched { start_vus: 1, max_vus: args.max_vus };
-    Shape::reference("ramp", executor, duration, &args.run.engine)
+    Shape::reference("ramp", searched(args, 1), duration, &args.run.engine)
 }
 
 fn shape(args: &RampArgs, mut config: SearchConfig, session: &Session) -> Shape {
@@ -144,9 +177,8 @@ fn shape(args: &RampArgs, mut config: SearchConfig, session: &Session) -> Shape 
     }
     let duration = Duration::from_secs(u64::from(config.deadline_s) + 60);
     let mut search = Search::new(config, args.run.engine.seed);
-    let start_vus = search.begin();
-    let executor = Executor::Searched { start_vus, max_vus: args.max_vus };
-    Shape { search: Some(search), ..Shape::reference("ramp", executor, duration, &args.run.engine) }
+    let first = search.begin();
+    Shape { search: Some(search), ..Shape::reference("ramp", searched(args, first), duration, &args.run.engine) }
 }
 
 /// What the process exits with after a ramp.
@@ -187,6 +219,11 @@ fn deliver(
             let answered = !matches!(search.result.outcome, Outcome::GeneratorLimited | Outcome::Aborted { .. });
             if let Some(vus) = search.result.vus.filter(|_| answered) {
                 text.push_str(&format!("next: connect-bench load --vus {vus} --duration 30m{}\n", same_target(args)));
+            } else if let Some(rate) = search.result.rate.filter(|_| answered) {
+                text.push_str(&format!(
+                    "next: hold it with a scenario file, executor constant-arrival-rate, rate = {rate}; or ramp with \
+                     --then-load 30m\n"
+                ));
             }
         }
     }

@@ -288,10 +288,13 @@ impl View {
             Some(progress) => {
                 let phase = phase(progress.phase);
                 let left = duration(progress.remaining_s);
+                let load = match progress.rate {
+                    Some(rate) => format!("{rate}/s with {vus} VUs"),
+                    None => format!("VUs {vus}/{}", progress.vus),
+                };
                 format!(
-                    "{} {phase}  VUs {vus}/{}  {figures}  {errors}{publish}  {}; about {left} left",
+                    "{} {phase}  {load}  {figures}  {errors}{publish}  {}; about {left} left",
                     duration(elapsed),
-                    progress.vus,
                     progress.next
                 )
             }

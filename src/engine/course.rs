@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
@@ -42,6 +43,10 @@ pub(super) struct Course<D: Dial> {
     pub(super) idle: RefCell<Vec<Rc<Handle>>>,
     /// Those that run or are still finishing, in the order of their start.
     vus: RefCell<Vec<Rc<Handle>>>,
+    /// The arrivals per second that a search asked for last, and since when.
+    rate: Cell<Option<(u32, Instant)>>,
+    /// They were changed.
+    changed: Notify,
     /// Somebody else says how many VUs there are: the executor has no say any more.
     ordered: Cell<bool>,
     /// How many VUs were ever started: numbers them.
@@ -64,6 +69,8 @@ impl<D: Dial> Course<D> {
             scenario,
             idle: RefCell::default(),
             vus: RefCell::default(),
+            rate: Cell::new(None),
+            changed: Notify::new(),
             ordered: Cell::new(false),
             started: Cell::new(0),
             ends: Cell::new(place.shared.start + executor.start_time() + length),
@@ -128,11 +135,32 @@ impl<D: Dial> Course<D> {
         if self.position() < self.pools() { share(total, self.position(), self.pools()) } else { 0 }
     }
 
-    /// This worker's arrivals.
-    pub(super) fn arrivals(&self) -> Option<Arrivals> {
+    /// This worker's arrivals, and when they begin. Of a searched rate those since it was changed last, which are at random
+    /// times: who comes next does not depend on who came.
+    pub(super) fn arrivals(&self) -> Option<(Arrivals, Instant)> {
+        if self.position() >= self.pools() {
+            return None;
+        }
         let part = Part { worker: self.position() as u64, workers: self.pools() as u64 };
         let seed = self.place.plan.seed.wrapping_add(self.scenario as u64);
-        self.executor().arrivals(part, seed).filter(|_| self.position() < self.pools())
+        let Executor::SearchedRate { start_rate, .. } = self.executor() else {
+            return self.executor().arrivals(part, seed).map(|arrivals| (arrivals, self.begins()));
+        };
+        let (rate, from) = self.rate.get().unwrap_or((*start_rate, self.begins()));
+        let since = from.saturating_duration_since(self.place.shared.start);
+        let arrivals = Arrivals::constant(rate, Duration::from_secs(1), self.place.plan.duration, part);
+        Some((arrivals.poisson(seed ^ since.as_nanos() as u64), from))
+    }
+
+    /// So many arrivals per second over all workers from then on, until it is said again.
+    pub(super) fn order_rate(&self, rate: u32, from: Instant) {
+        self.rate.set(Some((rate, from)));
+        self.changed.notify_one();
+    }
+
+    /// Waits until a search asks for another rate. Can be dropped and called again.
+    pub(super) async fn rate_changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Whether another iteration may begin; it is taken then.

@@ -11,17 +11,30 @@ use crate::http::Dial;
 
 /// Releases this worker's arrivals of a scenario.
 pub(super) async fn drive<D: Dial>(course: Rc<Course<D>>) {
-    let Some(mut arrivals) = course.arrivals() else { return course.driven() };
-    let (begins, ends) = (course.begins(), course.ends());
+    let Some((mut arrivals, mut begins)) = course.arrivals() else { return course.driven() };
+    let ends = course.ends();
     // They are idle until the first arrival; it must not have to wait for them.
     for _ in 0..course.pool(course.executor().start_vus()) {
         course.start_vu(Instant::now(), None);
     }
     let timer = course.place.timer.clone();
+    let is_searched = course.executor().is_searched();
     let mut next = arrivals.next().map(|due| begins + due);
-    while let Some(due) = next.filter(|due| *due <= ends) {
+    // A search may ask for more when nothing is due any more.
+    while let Some(due) = next.filter(|due| *due <= ends).or(is_searched.then_some(ends)) {
         if due > Instant::now() {
-            timer.until(due).await;
+            let is_changed = tokio::select! {
+                () = timer.until(due) => false,
+                () = course.rate_changed(), if is_searched => true,
+            };
+            if is_changed {
+                let Some(changed) = course.arrivals() else { break };
+                (arrivals, begins) = changed;
+                next = arrivals.next().map(|due| begins + due);
+                continue;
+            }
+        } else if next.is_none_or(|next| next > ends) {
+            break;
         } else {
             // Behind the schedule: the VUs come first, or nothing that was released would ever run.
             tokio::task::yield_now().await;

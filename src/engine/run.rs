@@ -162,7 +162,7 @@ impl Run {
             Order::Pause => self.pauses.begin(now),
             Order::Resume => self.pauses.end(now),
             Order::Stop | Order::Kill => self.stopped.set(self.stopped.get().or(Some(now))),
-            Order::SetVus { .. } => {}
+            Order::SetVus { .. } | Order::SetRate { .. } => {}
         }
         for worker in &self.orders {
             // A worker that is gone needs no orders.

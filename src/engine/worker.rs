@@ -34,6 +34,15 @@ pub enum Order {
         /// Time over which new VUs start.
         over: Duration,
     },
+    /// So many arrivals per second of a searched rate, over all workers.
+    SetRate {
+        /// Index of the scenario.
+        scenario: usize,
+        /// Arrivals per second; 0 is none.
+        rate: u32,
+        /// When the first of them is due: the same for all workers.
+        from: Instant,
+    },
     /// No further iterations until [`Order::Resume`]: VUs finish what they have begun and hold, arrivals that fall due are
     /// not scheduled. The run's clock goes on.
     Pause,
@@ -127,6 +136,7 @@ pub async fn run<D: Dial>(task: Task<D>) {
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::SetVus { scenario, vus, over }) => crew.courses[scenario].order(vus, over),
+                Some(Order::SetRate { scenario, rate, from }) => crew.courses[scenario].order_rate(rate, from),
                 Some(Order::Pause) => crew.place.pauses.begin(Instant::now()),
                 Some(Order::Resume) => crew.resume(),
                 Some(Order::Stop) => crew.courses.iter().for_each(|course| course.stop(Instant::now())),

@@ -162,6 +162,9 @@ fn describe(scenario: &ScenarioPlan, plan: &Plan) -> String {
 fn executor(executor: &Executor) -> String {
     match executor {
         Executor::ConstantVus { vus, .. } => format!("{vus} VUs"),
+        Executor::SearchedRate { max_rate, max_vus, .. } => {
+            format!("searched up to {max_rate} per second with at most {max_vus} VUs")
+        }
         Executor::Searched { max_vus, .. } => format!("searched up to {max_vus} VUs"),
         Executor::ConstantArrivalRate { rate, time_unit, .. } => {
             format!("{} arrivals per second", f64::from(*rate) / time_unit.as_secs_f64())

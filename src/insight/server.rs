@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Facts, Seen, Severity, percent};
 use crate::capacity::search::Outcome;
-use crate::plan::Executor;
 use crate::server_metrics::{Figure, Metric};
 use crate::steady::Publishing;
 use crate::summary::Point;
@@ -55,8 +54,7 @@ pub(super) fn cpu(facts: &Facts<'_>) -> Option<Seen> {
     let places = &facts.summary.server_metrics;
     let shares = places.iter().flat_map(|place| &place.figures);
     let shares: Vec<&Figure> = shares.filter(|figure| figure.metric == Metric::MachineCpuShare).collect();
-    let is_ramp =
-        facts.plan.fetch_scenarios().any(|at| matches!(facts.plan.scenarios[at].executor, Executor::Searched { .. }));
+    let is_ramp = facts.plan.fetch_scenarios().any(|at| facts.plan.scenarios[at].executor.is_searched());
     let used_up = |figure: &&&Figure| match is_ramp {
         true => figure.points.iter().filter(|(_, share)| *share >= USED_UP).count() as u64 >= FEWEST_ANSWERS,
         false => figure.samples >= FEWEST_ANSWERS && figure.mean.is_some_and(|mean| mean >= USED_UP),

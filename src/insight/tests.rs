@@ -154,6 +154,32 @@ fn the_generator_was_the_limit() {
 }
 
 #[test]
+fn what_the_generator_lacked_is_what_the_advice_is_about() {
+    fn advice(change: impl Fn(&mut Second)) -> &'static str {
+        let insights = with(|at, second| {
+            if at % 5 == 0 {
+                change(second);
+            }
+        });
+        insights.into_iter().find(|insight| insight.id == "generator-bound").unwrap().advice
+    }
+    let busy = |second: &mut Second| second.window.generator.busiest_permille = 970;
+    assert!(advice(busy).contains("more cores"));
+    let still = |second: &mut Second| second.window.generator.lag.record(seconds(2));
+    assert!(advice(still).contains("was stopped"));
+    let lacked = |kind: ErrorKind| {
+        move |second: &mut Second| {
+            // Whatever else there was.
+            busy(second);
+            still(second);
+            fail(second, kind, 3, Duration::ZERO);
+        }
+    };
+    assert!(advice(lacked(ErrorKind::Ports)).contains("net.ipv4.ip_local_port_range"));
+    assert!(advice(lacked(ErrorKind::Descriptors)).contains("ulimit"));
+}
+
+#[test]
 fn the_clock_jumped() {
     let insights = with(|at, second| second.host.wall_ahead_ms = Some(if at < 100 { 0.0 } else { 2_000.0 }));
     assert_eq!(seen(&insights), ["clock-jump"]);

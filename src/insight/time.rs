@@ -1,6 +1,10 @@
 //! Rules about time: what changed during the run, and whether the generator was the reason.
 
+use std::collections::BTreeMap;
+
 use super::{Facts, Seen, Severity, percent};
+use crate::generator::STOOD_STILL;
+use crate::outcome::ErrorKind;
 use crate::stats::little::LittleVerdict;
 use crate::steady::{DriftVerdict, fall};
 
@@ -26,9 +30,32 @@ pub(super) fn generator_bound(facts: &Facts<'_>) -> Option<Seen> {
             ("busiest_worker", health.busiest_worker),
             ("steal_share_max", health.steal_share_max.unwrap_or(f64::NAN)),
         ],
-        advice: "These are figures of this machine, not of the server. Run from one with more cores that does nothing else, \
-                 and not from a burstable one.",
+        advice: generator_advice(&health.reasons),
     })
+}
+
+/// What to do about the seconds that were limited for these reasons. Failures of our own come first, for they are certain;
+/// of the others the one that most seconds have.
+fn generator_advice(reasons: &BTreeMap<String, u64>) -> &'static str {
+    if reasons.contains_key(&ErrorKind::Ports.describe()) {
+        return "Each connection takes a local port of this machine, and may hold it for a minute after its end: keep connections, \
+                widen the range (sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"), or connect from several addresses \
+                (--local-ips).";
+    }
+    if reasons.contains_key(&ErrorKind::Descriptors.describe()) {
+        return "Each connection is an open file: raise the hard limit of this process (ulimit -Hn, LimitNOFILE of a service), \
+                or run with fewer VUs from several machines.";
+    }
+    match reasons.iter().max_by_key(|(_, seconds)| **seconds) {
+        Some((reason, _)) if reason == STOOD_STILL => {
+            "This process was stopped (Ctrl-Z, a paused container or virtual machine), or the machine slept or had no core for \
+             it. In that time no request was sent: run again on a machine that stays awake."
+        }
+        _ => {
+            "These are figures of this machine, not of the server. Run from one with more cores that does nothing else, and not \
+             from a burstable one."
+        }
+    }
 }
 
 /// Somebody set the clock, or the machine was suspended.

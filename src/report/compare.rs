@@ -208,62 +208,70 @@ fn found((first, run): (&Record, &Record), letter: char, refused: &[String], cha
 /// The comparison as people read it.
 #[must_use]
 pub fn text(document: &CompareDocument, runs: &[Given<'_>]) -> String {
-    let mut out = String::new();
-    for headline in document.runs.iter().filter_map(|run| run.headline.as_deref()) {
-        out.push_str(&wrap(headline, "", 2));
-    }
+    let headlines = document.runs.iter().filter_map(|run| run.headline.as_deref());
+    let differences = document.runs.iter().zip('A'..).skip(1).flat_map(|(run, letter)| {
+        let refused =
+            run.not_like_for_like.iter().map(move |why| (format!("{letter} is not like for like with A: "), why));
+        refused.chain(run.differs.iter().map(move |why| (format!("{letter} differs: "), why)))
+    });
+    sheet(headlines, (runs, &|run| &run.record.objections), &rows(document), differences, document.note)
+}
+
+/// Why a run's figures say nothing of its server.
+type Objections<'f> = &'f dyn for<'r> Fn(&'r Given<'_>) -> &'r [String];
+
+/// What a comparison is as text, of whatever: what follows, the runs, a table, what else differs, how to read it.
+fn sheet<'t>(
+    headlines: impl Iterator<Item = &'t str>,
+    (runs, objections): (&[Given<'_>], Objections<'_>),
+    rows: &[Vec<String>],
+    differences: impl Iterator<Item = (String, &'t String)>,
+    note: &str,
+) -> String {
+    let mut out: String = headlines.map(|headline| wrap(headline, "", 2)).collect();
     out.push('\n');
     for (given, letter) in runs.iter().zip('A'..) {
         let line =
             format!("{letter}: {} ({}), {}", given.record.run, what(&given.summary.plan.target), given.record.started);
         out.push_str(&wrap(&line, "", 3));
-        for why in &given.record.objections {
-            out.push_str(&wrap(why, "   NOT VALID: ", 5));
-        }
+        objections(given).iter().for_each(|why| out.push_str(&wrap(why, "   NOT VALID: ", 5)));
     }
     out.push('\n');
-    out.push_str(&table(&rows(document), 2, &[0]));
+    out.push_str(&table(rows, 2, &[0]));
     out.push('\n');
-    for (run, letter) in document.runs.iter().zip('A'..).skip(1) {
-        for why in &run.not_like_for_like {
-            out.push_str(&wrap(why, &format!("{letter} is not like for like with A: "), 2));
-        }
-        for why in &run.differs {
-            out.push_str(&wrap(why, &format!("{letter} differs: "), 2));
-        }
-    }
-    out.push_str(&wrap(document.note, "", 0));
-    out
+    differences.for_each(|(who, why)| out.push_str(&wrap(why, &who, 2)));
+    out + &wrap(note, "", 0)
+}
+
+/// The head of a table of so many runs: each, and from the second on its change.
+fn head(runs: usize) -> Vec<String> {
+    let columns =
+        (0..runs).flat_map(|at| [Some(letter(at).to_string()), (at > 0).then(|| format!("{}/A", letter(at)))]);
+    [String::new()].into_iter().chain(columns.flatten()).collect()
+}
+
+/// A row of it: a name, and of each run its value; from the second on its change, where it has one.
+fn row<R>(runs: &[R], name: &str, value: &dyn Fn(&R) -> String, changed: &dyn Fn(&R) -> Option<String>) -> Vec<String> {
+    let cells = |(at, run)| [Some(value(run)), (at > 0).then(|| changed(run).unwrap_or_default())];
+    [name.to_owned()].into_iter().chain(runs.iter().enumerate().flat_map(cells).flatten()).collect()
 }
 
 /// A row for each metric; from the second run on with its change.
 pub(super) fn rows(document: &CompareDocument) -> Vec<Vec<String>> {
     let runs = &document.runs;
-    let mut head = vec![String::new()];
-    for letter in ('A'..).take(runs.len()) {
-        head.push(letter.to_string());
-        if letter != 'A' {
-            head.push(format!("{letter}/A"));
-        }
-    }
     let half = |interval: Option<[f64; 2]>| interval.map(|[low, high]| 0.5 * (high - low));
     let spread = |value: f64, interval: Option<[f64; 2]>| match half(interval) {
         Some(half) => super::number::plus_minus(value, half),
         None => significant(value),
     };
     let row = |name: &str, measure: Option<Measure>, value: &dyn Fn(&Record) -> String| {
-        let mut row = vec![name.to_owned()];
-        for (at, run) in runs.iter().enumerate() {
-            row.push(value(&run.record));
-            if at > 0 {
-                let found = measure.and_then(|m| run.changes.iter().find(|change| change.metric == m.name()));
-                row.push(found.map_or_else(String::new, within));
-            }
-        }
-        row
+        let found = |run: &ComparedRun| {
+            run.changes.iter().find(|change| Some(change.metric) == measure.map(Measure::name)).map(within)
+        };
+        row(runs, name, &|run| value(&run.record), &found)
     };
     vec![
-        head,
+        head(runs.len()),
         row("requests per second", Some(Measure::Rps), &|r| {
             spread(r.requests_per_second, r.requests_per_second_interval)
         }),

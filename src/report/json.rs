@@ -392,6 +392,8 @@ pub struct RampDocument {
 pub struct SaturationDocument {
     /// VUs to load it with: N_sat rounded up; what it means is said by `result`.
     pub vus: Option<u32>,
+    /// In their place with `--open`: the highest rate that keeps the objectives, requests per second.
+    pub rate: Option<u32>,
     /// 90 % interval of N_sat.
     pub vus_ci: Option<[u32; 2]>,
     /// N* = X_max · R0, the knee.
@@ -410,6 +412,7 @@ impl SaturationDocument {
     pub fn of(result: &SearchResult) -> SaturationDocument {
         SaturationDocument {
             vus: result.vus,
+            rate: result.rate,
             vus_ci: result.vus_ci.map(|(low, high)| [low, high]),
             knee_vus: result.knee_vus,
             requests_per_second: result.requests_per_second,

@@ -418,5 +418,6 @@ fn curve(steps: &[Step]) -> Option<Estimate> {
             Err(at) => points.insert(at, point),
         }
     }
-    if points.len() < 3 { None } else { estimate(&points, SearchConfig::standard().eps) }
+    let is_open = steps.iter().any(|step| step.rate.is_some());
+    if points.len() < 3 || is_open { None } else { estimate(&points, SearchConfig::standard().eps) }
 }

@@ -1,4 +1,4 @@
-//! The executors: k6's six, as schedules, and the one that the saturation search drives.
+//! The executors: k6's six, as schedules, and the two that a search drives.
 
 use std::time::Duration;
 
@@ -103,6 +103,17 @@ pub enum Executor {
         /// Evenly or at random.
         spacing: Spacing,
     },
+    /// As many iterations begin per second as a search of the open model asks for, at random times.
+    SearchedRate {
+        /// Arrivals per second at the start.
+        start_rate: u32,
+        /// Never more than these.
+        max_rate: u32,
+        /// VUs that are there at the beginning.
+        pre_allocated_vus: u32,
+        /// VUs that there may be.
+        max_vus: u32,
+    },
     /// As many VUs as the saturation search asks for.
     Searched {
         /// VUs at the start.
@@ -129,6 +140,7 @@ impl Executor {
             Executor::PerVuIterations { .. } => "per-vu-iterations",
             Executor::ConstantArrivalRate { .. } => "constant-arrival-rate",
             Executor::RampingArrivalRate { .. } => "ramping-arrival-rate",
+            Executor::SearchedRate { .. } => "searched-rate",
             Executor::Searched { .. } => "searched",
         }
     }
@@ -142,7 +154,8 @@ impl Executor {
             | Executor::PerVuIterations { vus, .. } => *vus,
             Executor::RampingVus { start_vus, .. } | Executor::Searched { start_vus, .. } => *start_vus,
             Executor::ConstantArrivalRate { pre_allocated_vus, .. }
-            | Executor::RampingArrivalRate { pre_allocated_vus, .. } => *pre_allocated_vus,
+            | Executor::RampingArrivalRate { pre_allocated_vus, .. }
+            | Executor::SearchedRate { pre_allocated_vus, .. } => *pre_allocated_vus,
         }
     }
 
@@ -152,6 +165,7 @@ impl Executor {
         match self {
             Executor::RampingVus { .. } => self.vu_curve().map_or(0, |curve| curve.max()),
             Executor::Searched { max_vus, .. }
+            | Executor::SearchedRate { max_vus, .. }
             | Executor::ConstantArrivalRate { max_vus, .. }
             | Executor::RampingArrivalRate { max_vus, .. } => *max_vus,
             _ => self.start_vus(),
@@ -162,7 +176,7 @@ impl Executor {
     #[must_use]
     pub fn start_time(&self) -> Duration {
         match self {
-            Executor::Searched { .. } => Duration::ZERO,
+            Executor::Searched { .. } | Executor::SearchedRate { .. } => Duration::ZERO,
             Executor::ConstantVus { start_time, .. }
             | Executor::RampingVus { start_time, .. }
             | Executor::SharedIterations { start_time, .. }
@@ -176,7 +190,7 @@ impl Executor {
     #[must_use]
     pub fn duration(&self) -> Option<Duration> {
         match self {
-            Executor::Searched { .. } => None,
+            Executor::Searched { .. } | Executor::SearchedRate { .. } => None,
             Executor::ConstantVus { duration, .. } | Executor::ConstantArrivalRate { duration, .. } => Some(*duration),
             Executor::RampingVus { stages, .. } | Executor::RampingArrivalRate { stages, .. } => Some(length(stages)),
             Executor::SharedIterations { max_duration, .. } | Executor::PerVuIterations { max_duration, .. } => {
@@ -188,7 +202,26 @@ impl Executor {
     /// Whether iterations begin when the schedule says, not when the one before is over: then there is a response time.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        matches!(self, Executor::ConstantArrivalRate { .. } | Executor::RampingArrivalRate { .. })
+        matches!(
+            self,
+            Executor::ConstantArrivalRate { .. } | Executor::RampingArrivalRate { .. } | Executor::SearchedRate { .. }
+        )
+    }
+
+    /// Whether a search says how much load there is.
+    #[must_use]
+    pub fn is_searched(&self) -> bool {
+        matches!(self, Executor::Searched { .. } | Executor::SearchedRate { .. })
+    }
+
+    /// The most iterations that may begin per second, of the open model, on the average of its length.
+    #[must_use]
+    pub fn max_rate(&self) -> Option<u64> {
+        if let Executor::SearchedRate { max_rate, .. } = self {
+            return Some(u64::from(*max_rate));
+        }
+        let (iterations, length) = self.iterations().zip(self.duration())?;
+        self.is_open().then(|| (iterations as f64 / length.as_secs_f64().max(1.0)).ceil() as u64)
     }
 
     /// The VUs over time of a ramp of VUs.
@@ -200,7 +233,8 @@ impl Executor {
         }
     }
 
-    /// The arrivals of the open model, as offsets since [`Executor::start_time`]. The seed is that of the scenario.
+    /// The arrivals of the open model, as offsets since [`Executor::start_time`]. The seed is that of the scenario. A search
+    /// has none: see [`Arrivals::constant`].
     #[must_use]
     pub fn arrivals(&self, part: Part, seed: u64) -> Option<Arrivals> {
         let (arrivals, spacing) = match self {

@@ -133,10 +133,11 @@ fn so_far(run: &Run) -> Summary {
 /// What a search has come to that is not over: no answer, but the curve so far. Intervals are made only at its end: they
 /// take long.
 fn unfinished(search: &Searching, elapsed_s: f64) -> SearchResult {
-    let vus = search.steps.iter().map(|step| step.vus);
+    let vus = search.steps.iter().filter(|step| step.rate.is_none()).map(|step| step.vus);
     SearchResult {
         outcome: Outcome::Aborted { reason: "the search is still going on".to_owned() },
         vus: None,
+        rate: None,
         saturation_vus: None,
         vus_ci: None,
         knee_vus: None,
@@ -173,9 +174,9 @@ fn sentence(run: &Run) -> String {
             (rate, _) => maybe(rate),
         };
         return format!(
-            "Stage {}: {} VUs for {:.0} s, {rate} requests per second; {}. {elapsed} so far, about {} left.",
+            "Stage {}: {} for {:.0} s, {rate} requests per second; {}. {elapsed} so far, about {} left.",
             search.steps.len() + 1,
-            progress.vus,
+            progress.load(),
             progress.stage_s,
             progress.next,
             duration(progress.remaining_s)

@@ -21,14 +21,14 @@ const MEMORY: f64 = 150e6;
 
 /// The incident of this trouble.
 #[track_caller]
-fn incident<'d>(document: &'d Value, trouble: &str) -> &'d Value {
+pub(crate) fn incident<'d>(document: &'d Value, trouble: &str) -> &'d Value {
     let all = document["incidents"].as_array().unwrap();
     all.iter().find(|incident| incident["trouble"] == trouble).unwrap_or_else(|| panic!("no {trouble}: {all:#?}"))
 }
 
 /// It ended by itself at its planned end, and its counts add up.
 #[track_caller]
-fn ran_to_its_end(ended: &Ended) -> Value {
+pub(crate) fn ran_to_its_end(ended: &Ended) -> Value {
     assert!(matches!(ended.code, Some(0 | 121)), "{ended:#?}");
     let document = ended.json();
     assert_eq!(document["state"], "finished", "{document:#}");
@@ -148,14 +148,24 @@ async fn files_that_are_used_up_are_our_own_and_void_the_verdict() {
 async fn a_process_that_was_stopped_for_a_while_says_so() {
     let server = Server::start(Answer::Text(200, "hello")).await;
     let bench = Bench::new();
-    let mut running = bench.start(&["load", "-u", "2", "-d", "12s", "--warmup", "0s", "--json", "--url", &server.url]);
+    let mut line = vec!["load", "-u", "2", "-d", "12s", "--warmup", "0s", "--json", "--url", &server.url];
+    // Shorter than it is stopped: what was under way then was answered in time.
+    line.extend(["--timeout", "3s"]);
+    let mut running = bench.start(&line);
     running.seconds(2).await;
     running.signal(Signal::STOP);
     tokio::time::sleep(Duration::from_secs(5)).await;
     running.signal(Signal::CONT);
     let ended = running.end().await;
     let document = ran_to_its_end(&ended);
-    assert_eq!(document["generator"]["valid"], false, "{document:#}");
+    assert!(document["generator"]["valid"] == false && ended.code == Some(121), "{document:#}");
+    let seen = incident(&document, "stopped");
+    assert!(number(seen, "/recovered_s") > number(seen, "/to_s"), "{document:#}");
+    // Nobody else is blamed.
+    assert!(document["incidents"].as_array().unwrap().iter().all(|one| one["blame"] == "generator"), "{document:#}");
+    assert_eq!(number(&document, "/requests/failed"), 0.0, "{document:#}");
+    let spoilt = document["insights"].as_array().unwrap().iter().find(|one| one["id"] == "generator-bound").unwrap();
+    assert!(spoilt["finding"].as_str().unwrap().contains("stood still"), "{document:#}");
 }
 
 /// TLS for `localhost` by a certificate that holds until that year.

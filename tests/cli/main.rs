@@ -29,3 +29,5 @@ mod support;
 mod targets;
 mod terminal;
 mod urls;
+#[cfg(target_os = "linux")]
+mod world;

@@ -1,5 +1,6 @@
 //! Small servers that behave badly on purpose, or just plainly. HTTP by hand: what they do wrong no library would do.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,6 +18,8 @@ pub(crate) enum Answer {
     Text(u16, &'static str),
     /// The same, and the connection is closed.
     Closing(&'static str),
+    /// The same after 20 ms, as fast as a test needs it.
+    Unhurried(&'static str),
     /// A page, as a proxy or another product sends it.
     Html,
     /// Not HTTP at all.
@@ -45,7 +48,19 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start(answer: Answer) -> Server {
         let (server, listener) = Server::bind("http", "127.0.0.1", answer).await;
-        let serving = server.clone();
+        server.listen(listener)
+    }
+
+    /// At an address and port of the test's choice.
+    pub(crate) async fn start_at(address: SocketAddr, answer: Answer) -> std::io::Result<Server> {
+        let listener = TcpListener::bind(address).await?;
+        let url = format!("http://{}/", listener.local_addr()?);
+        let (requests, heard) = (Arc::default(), Arc::default());
+        Ok(Server { url, certificate: String::new(), requests, heard, answer }.listen(listener))
+    }
+
+    fn listen(self, listener: TcpListener) -> Server {
+        let (server, serving) = (self.clone(), self);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serving.clone().serve(stream));
@@ -133,7 +148,9 @@ impl Server {
         };
         let text = match self.answer {
             Answer::Text(status, body) => head(status, "text/plain", body.len(), "") + body,
-            Answer::Closing(body) => head(200, "text/plain", body.len(), "connection: close\r\n") + body,
+            Answer::Closing(body) | Answer::Unhurried(body) => {
+                head(200, "text/plain", body.len(), "connection: close\r\n") + body
+            }
             Answer::Html => head(200, "text/html", 13, "") + "<html></html>",
             Answer::Garbage => "SSH-2.0-OpenSSH_9.0\r\n\r\n".to_owned(),
             Answer::Half => head(200, "text/plain", 100, "") + "half",
@@ -141,6 +158,9 @@ impl Server {
             Answer::Trickle => head(200, "text/plain", 1000, "") + ".",
             Answer::Silence => String::new(),
         };
+        if matches!(self.answer, Answer::Unhurried(_)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         if stream.write_all(text.as_bytes()).await.is_err() {
             return false;
         }
@@ -153,7 +173,7 @@ impl Server {
                 false
             }
             Answer::Silence => std::future::pending().await,
-            Answer::Closing(_) | Answer::Garbage | Answer::Half => false,
+            Answer::Closing(_) | Answer::Unhurried(_) | Answer::Garbage | Answer::Half => false,
             _ => true,
         }
     }

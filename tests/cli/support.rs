@@ -48,6 +48,17 @@ fn bare(mut command: Command) -> Command {
     command
 }
 
+/// The program, started in its place by another one: `unshare …`, which goes on as what its last arguments say.
+fn program_by(starter: &[String]) -> Command {
+    let (first, others) = starter.split_first().unwrap();
+    let mut command = Command::new(first);
+    command.args(others).arg(PROGRAM);
+    bare(command)
+}
+
+/// Of a sandbox that publishes quickly.
+const QUICK: [&str; 4] = ["--spawn-delay", "10ms", "--deploy-time", "100ms"];
+
 /// A sandbox as a process of its own.
 pub(crate) struct Sandbox {
     child: Child,
@@ -58,11 +69,19 @@ pub(crate) struct Sandbox {
 impl Sandbox {
     /// One that publishes quickly; later flags override.
     pub(crate) async fn quick(flags: &[&str]) -> Sandbox {
-        Sandbox::start(&[&["--spawn-delay", "10ms", "--deploy-time", "100ms"], flags].concat()).await
+        Sandbox::start(&[&QUICK[..], flags].concat()).await
     }
 
     pub(crate) async fn start(flags: &[&str]) -> Sandbox {
-        let mut command = program();
+        Sandbox::start_as(program(), flags).await
+    }
+
+    /// One that publishes quickly, started by another program.
+    pub(crate) async fn quick_by(starter: &[String], flags: &[&str]) -> Sandbox {
+        Sandbox::start_as(program_by(starter), &[&QUICK[..], flags].concat()).await
+    }
+
+    async fn start_as(mut command: Command, flags: &[&str]) -> Sandbox {
         // The environment, lest the key be in the arguments of a process; a key that every form of writing changes.
         command.env("CONNECT_BENCH_SANDBOX_API_KEY", canary::KEY);
         command.arg("sandbox").arg("--exit-with-parent").args(flags).stdin(Stdio::piped()).stderr(Stdio::null());
@@ -191,6 +210,11 @@ impl Bench {
         self.start_as(program(), arguments)
     }
 
+    /// The program, started in its place by another one.
+    pub(crate) fn start_by<S: AsRef<OsStr>>(&self, starter: &[String], arguments: &[S]) -> Running<'_> {
+        self.start_as(program_by(starter), arguments)
+    }
+
     /// The program, where no file may become longer than so many bytes.
     pub(crate) fn limited<S: AsRef<OsStr>>(&self, bytes: usize, arguments: &[S]) -> Running<'_> {
         let mut shell = Command::new("sh");
@@ -260,14 +284,19 @@ impl Running<'_> {
         kill_process(self.id(), signal).unwrap();
     }
 
+    /// Seconds that the run has written so far.
+    pub(crate) fn written(&self) -> usize {
+        let lines = |run: &PathBuf| {
+            let text = std::fs::read(run.join("windows.ndjson")).unwrap_or_default();
+            text.iter().filter(|&&byte| byte == b'\n').count()
+        };
+        self.bench.runs().iter().map(lines).max().unwrap_or(0)
+    }
+
     /// Waits until the run has written this many seconds.
     pub(crate) async fn seconds(&mut self, seconds: usize) {
         loop {
-            let lines = |run: &PathBuf| {
-                let text = std::fs::read(run.join("windows.ndjson")).unwrap_or_default();
-                text.iter().filter(|&&byte| byte == b'\n').count()
-            };
-            if self.bench.runs().iter().map(lines).max().unwrap_or(0) >= seconds {
+            if self.written() >= seconds {
                 return;
             }
             assert!(self.began.elapsed() < PATIENCE, "{}: no seconds were written", self.shown);

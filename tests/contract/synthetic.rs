@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, StepKind};
+use connect_bench::capacity::search::{Kept, Outcome, Prediction, SearchResult, Step, StepKind};
 use connect_bench::histogram::Latency;
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
@@ -267,6 +267,7 @@ fn step(vus: u32, per_s: f64, change: Option<f64>, decision: &str) -> Step {
         p99_ms: Some(2.6 * ms),
         error_rate: 0.0,
         seconds: 30.0,
+        rate: None,
         cut_s: 3.0,
         kind: StepKind::Full,
         decision: decision.to_owned(),
@@ -299,6 +300,7 @@ pub(crate) fn saturated() -> (Summary, Search) {
     let result = SearchResult {
         outcome: Outcome::Saturated,
         vus: Some(30),
+        rate: None,
         saturation_vus: Some(29.4),
         vus_ci: Some((22, 39)),
         knee_vus: Some(20.2),
@@ -321,6 +323,7 @@ pub(crate) fn aborted() -> (Summary, Search) {
     let result = SearchResult {
         outcome: Outcome::Aborted { reason: "no stage was finished".to_owned() },
         vus: None,
+        rate: None,
         saturation_vus: None,
         vus_ci: None,
         knee_vus: None,
@@ -344,6 +347,7 @@ pub(crate) fn without_saturation(outcome: Outcome) -> (Summary, Search) {
     search.result = SearchResult {
         outcome,
         vus: Some(2048),
+        rate: None,
         saturation_vus: None,
         vus_ci: None,
         knee_vus: None,
@@ -355,6 +359,48 @@ pub(crate) fn without_saturation(outcome: Outcome) -> (Summary, Search) {
         ..search.result
     };
     search.steps = vec![step(1024, 19_500.0, None, "first stage"), step(2048, 38_000.0, Some(0.95), "+95 %, growing")];
+    summary.search = Some(search.clone());
+    (summary, search)
+}
+
+/// A search of the open model that found the highest rate.
+pub(crate) fn highest_rate() -> (Summary, Search) {
+    let (mut summary, mut search) = saturated();
+    let at = |rate: u32, per_s: f64, p95_ms: f64, decision: &str| Step {
+        rate: Some(rate),
+        p95_ms: Some(p95_ms),
+        ..step(rate / 8, per_s, None, decision)
+    };
+    search.steps = vec![
+        at(160, 160.2, 210.0, "keeps the objectives"),
+        at(320, 319.1, 881.0, "breaks p(95)<500: 881 ms"),
+        at(226, 225.7, 340.0, "keeps the objectives"),
+        at(247, 246.0, 522.0, "breaks p(95)<500: 522 ms"),
+    ];
+    let kept = Kept {
+        objectives: vec!["p(95)<500".to_owned(), "error_rate<0.1%".to_owned()],
+        vus: 41,
+        rate: Some(226),
+        requests_per_second: 225.7,
+        broken_at_vus: None,
+        broken_at_rate: Some(247),
+        broken: Some("breaks p(95)<500: 522 ms".to_owned()),
+    };
+    search.result = SearchResult {
+        outcome: Outcome::ObjectivesKept,
+        vus: None,
+        rate: Some(226),
+        saturation_vus: None,
+        vus_ci: None,
+        knee_vus: None,
+        requests_per_second: Some(225.7),
+        requests_per_second_ci: Some((223.1, 228.3)),
+        at_vus: None,
+        kept: Some(kept),
+        tested_vus: None,
+        notes: Vec::new(),
+        ..search.result
+    };
     summary.search = Some(search.clone());
     (summary, search)
 }

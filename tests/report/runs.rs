@@ -313,6 +313,7 @@ fn search(shape: &Shape) -> Search {
             p99_ms: Some(2.4 * ms),
             error_rate: 0.0,
             seconds: 20.0,
+            rate: None,
             cut_s: 3.0,
             kind: if vus == 512 { StepKind::Unusable } else { StepKind::Full },
             decision: "+10 %, growing".to_owned(),
@@ -322,6 +323,7 @@ fn search(shape: &Shape) -> Search {
     let result = SearchResult {
         outcome: Outcome::Saturated,
         vus: Some(205),
+        rate: None,
         saturation_vus: Some(204.2),
         vus_ci: Some((180, 236)),
         knee_vus: Some(knee.knee_vus()),

@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 use super::ladder::Method;
 use super::objective::Objective;
 
+/// What a search raises. Where it is requests per second, every number of VUs in [`SearchConfig`] is one of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Raised {
+    /// Fetching VUs: the closed model.
+    #[default]
+    Vus,
+    /// Requests per second, at random times: the open model.
+    Rate,
+}
+
 /// Parameters of a search. Times in seconds; one bin is one second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,7 +56,13 @@ pub struct SearchConfig {
     /// How the VUs are raised.
     #[serde(default)]
     pub method: Method,
+    /// What is raised.
+    #[serde(default)]
+    pub raised: Raised,
 }
+
+/// Requests per second that a search of the open model begins with.
+const FIRST_RATE: u32 = 10;
 
 impl SearchConfig {
     /// The default: stages of 10 to 60 s, about 7 minutes.
@@ -69,6 +86,7 @@ impl SearchConfig {
             warm_up_max_s: 180,
             deadline_s: 1200,
             method: Method::Sweep,
+            raised: Raised::Vus,
         }
     }
 
@@ -101,6 +119,21 @@ impl SearchConfig {
     #[must_use]
     pub fn keeping(self, all: Vec<Objective>) -> Self {
         Self { method: Method::Objectives { all }, ..self }
+    }
+
+    /// The same in the open model, up to so many requests per second.
+    #[must_use]
+    pub fn open(self, max_rate: u32) -> Self {
+        let first = FIRST_RATE.min(max_rate);
+        Self { raised: Raised::Rate, max_vus: max_rate, first_vus: first, warm_up_vus: first, ..self }
+    }
+
+    /// So much load, for people.
+    pub(super) fn load(&self, level: u32) -> String {
+        match self.raised {
+            Raised::Vus => format!("{level} VUs"),
+            Raised::Rate => format!("{level} requests per second"),
+        }
     }
 
     /// The same with every figure in its possible range, so that the search need not ask again.

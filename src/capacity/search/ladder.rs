@@ -1,12 +1,12 @@
-//! Two other ways to raise the VUs: the classical staircase, for comparison, and the search for the most VUs that keep
-//! objectives of latency and errors.
+//! Two other ways to raise the load: the classical staircase, for comparison, and the search for the most VUs, or the
+//! highest rate of the open model, that keep objectives of latency and errors.
 
 use serde::{Deserialize, Serialize};
 
 use super::objective::Objective;
 use super::stage::{Purpose, Stage};
 use super::text::change;
-use super::{Move, Outcome, Search, StepKind};
+use super::{Move, Outcome, Raised, Search, StepKind};
 
 /// Upper and lower end of a bracket are as near as they need be.
 const NEAR: f64 = 1.1;
@@ -38,12 +38,18 @@ pub enum Method {
 pub struct Kept {
     /// What was to be kept, as it was written.
     pub objectives: Vec<String>,
-    /// The most VUs that kept all of them, with no fewer that did not.
+    /// The most VUs that kept all of them, with no fewer that did not; of the open model the most that were busy at `rate`.
     pub vus: u32,
+    /// Of the open model, what was raised: the most requests per second that kept all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
     /// Throughput at them.
     pub requests_per_second: f64,
     /// The fewest VUs that broke one; `None` where none did up to the most allowed.
     pub broken_at_vus: Option<u32>,
+    /// The same of the open model, in requests per second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_at_rate: Option<u32>,
     /// Which one they broke.
     pub broken: Option<String>,
 }
@@ -51,7 +57,10 @@ pub struct Kept {
 /// A stage by whether it kept the objectives.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rung {
+    /// What was raised to it: VUs, or requests per second.
     vus: u32,
+    /// VUs that were busy.
+    held: u32,
     per_s: f64,
     /// Which objective it broke.
     broken: Option<String>,
@@ -89,22 +98,30 @@ impl Search {
         let kind = if storm.is_some() { StepKind::Unusable } else { StepKind::Full };
         let mut step = stage.step(kind, None, String::new(), &self.config);
         let latency = stage.latency(&self.config);
-        let broken = storm.or_else(|| all.iter().find_map(|objective| objective.broken(&latency, step.error_rate)));
+        let broken = storm
+            .or_else(|| all.iter().find_map(|objective| objective.broken(&latency, step.error_rate)))
+            .or_else(|| stage.left_behind(&self.config));
         step.decision = broken.clone().unwrap_or_else(|| "keeps the objectives".to_owned());
-        self.rungs.push(Rung { vus: stage.vus, per_s: step.requests_per_second, broken });
+        let is_too_much = broken.is_some();
+        self.rungs.push(Rung { vus: stage.vus, held: step.vus, per_s: step.requests_per_second, broken });
         let next = next(&self.rungs, self.config.max_vus);
         if let Next::Hold(vus) = next
             && self.rungs.iter().any(|rung| rung.vus == vus)
         {
-            step.decision.push_str(&format!(", but more VUs kept them: {vus} again"));
+            let more = if self.config.raised == Raised::Vus { "more VUs" } else { "higher rates" };
+            step.decision.push_str(&format!(", but {more} kept them: {vus} again"));
         }
         self.steps.push(step);
+        let before = (stage.vus, stage.mean_latency_s());
         match next {
-            Next::Hold(vus) => self.hold(vus, Purpose::Probe, (stage.vus, stage.mean_latency_s())),
+            Next::Hold(vus) if is_too_much && self.config.raised == Raised::Rate => self.drain(vus, before),
+            Next::Hold(vus) => self.hold(vus, Purpose::Probe, before),
             Next::Done if self.kept().is_some() => self.finish(Outcome::ObjectivesKept),
             Next::Done => {
-                let broken = self.rungs.first().and_then(|rung| rung.broken.clone()).unwrap_or_default();
-                let reason = format!("the objectives are not kept by {} VUs: {broken}", self.config.first_vus);
+                let least = self.rungs.iter().min_by_key(|rung| rung.vus);
+                let broken = least.and_then(|rung| rung.broken.clone()).unwrap_or_default();
+                let least = self.config.load(least.map_or(self.config.first_vus, |rung| rung.vus));
+                let reason = format!("the objectives are not kept by {least}: {broken}");
                 self.finish(Outcome::Aborted { reason })
             }
         }
@@ -114,12 +131,15 @@ impl Search {
     pub(super) fn kept(&self) -> Option<Kept> {
         let Method::Objectives { all } = &self.config.method else { return None };
         let (kept, broken) = bracket(&self.rungs);
-        let kept = kept?;
+        let (kept, is_open) = (kept?, self.config.raised == Raised::Rate);
+        let broken_at = broken.map(|rung| rung.vus);
         Some(Kept {
             objectives: all.iter().map(ToString::to_string).collect(),
-            vus: kept.vus,
+            vus: kept.held,
+            rate: is_open.then_some(kept.vus),
             requests_per_second: kept.per_s,
-            broken_at_vus: broken.map(|rung| rung.vus),
+            broken_at_vus: broken_at.filter(|_| !is_open),
+            broken_at_rate: broken_at.filter(|_| is_open),
             broken: broken.and_then(|rung| rung.broken.clone()),
         })
     }
@@ -153,6 +173,9 @@ fn next(rungs: &[Rung], max_vus: u32) -> Next {
     let (low, high) = (kept.map_or(0, |rung| rung.vus), broken.vus);
     let is_near = f64::from(high) <= NEAR * f64::from(low) || high - low <= 1;
     let between = rungs.iter().filter(|rung| rung.vus > low / 2).count();
+    if low == 0 && high > 1 {
+        return Next::Hold(high / 2);
+    }
     if low == 0 || is_near || between > MOST_BETWEEN {
         return Next::Done;
     }

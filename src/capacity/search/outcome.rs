@@ -3,7 +3,7 @@
 use super::policy::SweepEnd;
 use super::stage::{Purpose, Stage};
 use super::text::round_up;
-use super::{Outcome, Phase, Prediction, Progress, Search, SearchResult, State};
+use super::{Drain, Method, Outcome, Phase, Prediction, Progress, Raised, Search, SearchResult, State};
 use crate::capacity::knee::bootstrap::bootstrap;
 use crate::capacity::knee::estimate::{Estimate, Point};
 
@@ -31,6 +31,9 @@ impl Search {
         let Some(end) = &self.sweep.end else {
             return match self.measured.is_empty() {
                 true => Outcome::Aborted { reason: "no stage was finished".to_owned() },
+                false if matches!(self.config.method, Method::Objectives { .. }) => {
+                    Outcome::Aborted { reason: "no stage kept the objectives in the time there was".to_owned() }
+                }
                 false => Outcome::NotSaturated,
             };
         };
@@ -43,6 +46,7 @@ impl Search {
     }
 
     fn frame(&self, outcome: Outcome, points: &[Point]) -> SearchResult {
+        let is_open = self.config.raised == Raised::Rate;
         let tested = points.first().zip(points.last()).map(|(a, b)| (a.vus as u32, b.vus as u32));
         let outcome_is_kept = outcome == Outcome::ObjectivesKept;
         let mut notes = self.notes.clone();
@@ -58,6 +62,7 @@ impl Search {
         SearchResult {
             outcome,
             vus: None,
+            rate: None,
             saturation_vus: None,
             vus_ci: None,
             knee_vus: None,
@@ -67,7 +72,7 @@ impl Search {
             knee: None,
             misfit: false,
             kept: self.kept().filter(|_| outcome_is_kept),
-            tested_vus: tested,
+            tested_vus: tested.filter(|_| !is_open),
             warm_up_s: self.warm_up_s,
             elapsed_s: f64::from(self.clock.0),
             notes,
@@ -100,18 +105,23 @@ impl Search {
     /// Without saturation: the stage with the greatest throughput, or the largest clean one if the generator was
     /// the limit.
     fn best_seen(&self, result: &mut SearchResult, points: &[Point]) {
-        let kept = |point: &&Point| result.kept.as_ref().is_some_and(|kept| f64::from(kept.vus) == point.vus);
+        let is_open = self.config.raised == Raised::Rate;
+        let level = result.kept.as_ref().map(|kept| f64::from(kept.rate.unwrap_or(kept.vus)));
+        let kept = |point: &&Point| level == Some(point.vus);
         let best = match result.outcome {
             Outcome::ObjectivesKept => points.iter().find(kept),
             Outcome::GeneratorLimited => points.last(),
             _ => points.iter().max_by(|a, b| a.per_s.total_cmp(&b.per_s)),
         };
         let Some(best) = best.filter(|p| p.per_s > 0.0) else { return };
-        result.vus = Some(best.vus as u32);
+        let level = Some(best.vus as u32);
+        (result.vus, result.rate) = if is_open { (None, level) } else { (level, None) };
         result.requests_per_second = Some(best.per_s);
         let (low, high) = (best.per_s - 1.645 * best.sigma, best.per_s + 1.645 * best.sigma);
         result.requests_per_second_ci = Some((low.max(0.0), high));
-        result.at_vus = Some(Prediction { requests_per_second: best.per_s, mean_ms: 1000.0 * best.vus / best.per_s });
+        // A VU of the open model waits: N/X says nothing of latency.
+        result.at_vus =
+            (!is_open).then(|| Prediction { requests_per_second: best.per_s, mean_ms: 1000.0 * best.vus / best.per_s });
     }
 
     /// Where the search stands.
@@ -120,18 +130,24 @@ impl Search {
         match &self.state {
             State::WarmUp(warm_up) => Progress {
                 phase: Phase::WarmUp,
-                vus: self.config.warm_up_vus,
+                vus: self.vus(self.config.warm_up_vus),
+                rate: self.rate(self.config.warm_up_vus),
                 stage_s: warm_up.seconds() as f64,
                 requests_per_second: warm_up.per_s(),
                 plus_minus: None,
-                next: format!("warming up until throughput no longer rises, then from {} VUs", self.config.first_vus),
+                next: format!(
+                    "warming up until throughput no longer rises, then from {}",
+                    self.config.load(self.config.first_vus)
+                ),
                 remaining_s: (f64::from(self.config.warm_up_min_s) - warm_up.seconds() as f64).max(5.0)
                     + self.stages_left_s(self.config.first_vus),
             },
             State::Stage(stage) => self.stage_progress(stage),
+            State::Drain(drain) => self.drain_progress(drain),
             State::Finished => Progress {
                 phase: Phase::Finished,
-                vus: self.steps.last().map_or(0, |step| step.vus),
+                vus: self.steps.last().map_or(0, |step| if step.rate.is_some() { 0 } else { step.vus }),
+                rate: self.steps.last().and_then(|step| step.rate),
                 stage_s: 0.0,
                 requests_per_second: None,
                 plus_minus: None,
@@ -141,10 +157,34 @@ impl Search {
         }
     }
 
+    /// VUs that are asked for, where VUs are raised.
+    fn vus(&self, level: u32) -> u32 {
+        if self.config.raised == Raised::Vus { level } else { 0 }
+    }
+
+    fn rate(&self, level: u32) -> Option<u32> {
+        (self.config.raised == Raised::Rate).then_some(level)
+    }
+
+    fn drain_progress(&self, drain: &Drain) -> Progress {
+        Progress {
+            phase: Phase::Probe,
+            vus: 0,
+            rate: Some(0),
+            stage_s: f64::from(drain.seconds),
+            requests_per_second: None,
+            plus_minus: None,
+            next: format!("waiting for what is under way, then {}", self.config.load(drain.next)),
+            remaining_s: self.stages_left_s(drain.next),
+        }
+    }
+
     fn stage_progress(&self, stage: &Stage) -> Progress {
         let rate = stage.rate(&self.config).map(|(rate, _)| rate);
         let is_probe = stage.purpose == Purpose::Probe;
-        let next = if is_probe {
+        let next = if let Method::Objectives { .. } = self.config.method {
+            format!("looking whether {} keep the objectives", self.config.load(stage.vus))
+        } else if is_probe {
             format!("holding {} VUs, the estimate of saturation, to confirm it", stage.vus)
         } else if self.sweep.flat > 0 {
             format!("{} of 2 doublings without gain; another one ends the sweep", self.sweep.flat.min(2))
@@ -156,7 +196,8 @@ impl Search {
         let stage_left = (f64::from(full) - stage.seconds() as f64).max(2.0);
         Progress {
             phase: if is_probe { Phase::Probe } else { Phase::Sweep },
-            vus: stage.vus,
+            vus: self.vus(stage.vus),
+            rate: self.rate(stage.vus),
             stage_s: stage.seconds() as f64,
             requests_per_second: rate.map(|r| r.per_s),
             plus_minus: rate.map(|r| 1.96 * r.se),

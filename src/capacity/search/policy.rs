@@ -75,7 +75,7 @@ impl Search {
                 self.unusable(stage, &format!("the generator was the limit ({why})"), SweepEnd::Generator(why))
             }
             Ending::Silent(seconds) => {
-                let reason = format!("no request completed for {seconds} s at {} VUs", stage.vus);
+                let reason = format!("no request completed for {seconds} s at {}", self.config.load(stage.vus));
                 self.steps.push(stage.step(StepKind::Unusable, None, reason.clone(), &self.config));
                 self.finish(Outcome::Aborted { reason })
             }
@@ -181,7 +181,18 @@ impl Search {
     fn unusable(&mut self, stage: &Stage, why: &str, end: SweepEnd) -> Move {
         self.steps.push(stage.step(StepKind::Unusable, None, format!("{why}: not usable"), &self.config));
         let above_all = self.measured.iter().all(|m| m.vus < stage.vus);
-        self.notes.push(format!("Stage at {} VUs not used: {why}.", stage.vus));
+        self.notes.push(format!("Stage at {} not used: {why}.", self.config.load(stage.vus)));
+        if self.config.method != Method::Sweep {
+            // There is no curve to go on with. That the generator was the limit is not the server's doing.
+            let outcome = match end {
+                SweepEnd::Generator(_) if self.kept().is_some_and(|kept| kept.broken.is_some()) => {
+                    Outcome::ObjectivesKept
+                }
+                SweepEnd::Generator(_) => Outcome::GeneratorLimited,
+                _ => self.verdict(),
+            };
+            return self.finish(outcome);
+        }
         if stage.purpose == Purpose::Probe && !above_all {
             // More VUs were clean before: an accident, unless it happens again.
             self.sweep.failed_probes += 1;
@@ -193,10 +204,6 @@ impl Search {
         }
         self.sweep.unusable_from = Some(self.sweep.unusable_from.map_or(stage.vus, |u| u.min(stage.vus)));
         if stage.purpose == Purpose::Probe {
-            // Of a staircase or a search for objectives, whose first stage it was: no answer, and not the server's doing.
-            if self.measured.is_empty() && matches!(end, SweepEnd::Generator(_)) {
-                self.sweep.end = Some(end);
-            }
             return self.refine(stage);
         }
         if end == SweepEnd::Errors && self.measured.len() < 3 {

@@ -1,6 +1,6 @@
-//! One stage: a number of VUs held until its throughput is known well enough, or is of no use.
+//! One stage: a number of VUs, or a rate, held until its throughput is known well enough, or is of no use.
 
-use super::{Bin, GeneratorState, SearchConfig, Step, StepKind};
+use super::{Bin, GeneratorState, OpenBin, Raised, SearchConfig, Step, StepKind};
 use crate::histogram::Latency;
 use crate::stats::batches::{batch_means, is_rising, mser_cut};
 
@@ -46,7 +46,13 @@ pub(super) enum Ending {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Storm {
     share: f64,
+    /// Most of them were never sent: of the open model.
+    no_free_vu: bool,
 }
+
+/// Requests that the open model may be short of at the end of a stage: so large a share of those that were due, and so many
+/// standard deviations of a Poisson process. What is under way in a queue that is stable does not grow for long.
+const BEHIND: (f64, f64) = (0.03, 2.0);
 
 impl Storm {
     /// Fewer failures than this are an accident, however small the number of requests.
@@ -55,11 +61,15 @@ impl Storm {
     pub(super) fn seen(completed: &[f64], failed: &[f64], seconds: usize, most: f64) -> Option<Self> {
         let last = |v: &[f64]| v.iter().rev().take(seconds).sum::<f64>();
         let (ok, bad) = (last(completed), last(failed));
-        (bad >= Self::FEWEST && bad > most * (ok + bad)).then(|| Self { share: bad / (ok + bad) })
+        (bad >= Self::FEWEST && bad > most * (ok + bad)).then(|| Self { share: bad / (ok + bad), no_free_vu: false })
     }
 
     pub(super) fn text(self) -> String {
-        format!("{} of requests failed", super::text::percent(self.share))
+        let share = super::text::percent(self.share);
+        match self.no_free_vu {
+            true => format!("{share} of requests found no free VU or failed"),
+            false => format!("{share} of requests failed"),
+        }
     }
 }
 
@@ -71,6 +81,7 @@ pub(super) fn silence_s(mean_latency_s: Option<f64>) -> usize {
 /// A stage that runs.
 #[derive(Debug, Clone)]
 pub(super) struct Stage {
+    /// What is held: VUs, or of the open model requests per second.
     pub(super) vus: u32,
     pub(super) purpose: Purpose,
     /// After more VUs than now: what is left of them is still being answered.
@@ -85,6 +96,10 @@ pub(super) struct Stage {
     limited: (usize, String),
     /// Seconds with too few active VUs, with the last number.
     short_of_vus: (usize, u32),
+    /// Of the open model.
+    open: Vec<OpenBin>,
+    /// The most VUs that were busy.
+    most_vus: u32,
 }
 
 impl Stage {
@@ -100,6 +115,8 @@ impl Stage {
             latencies: Vec::new(),
             limited: (0, String::new()),
             short_of_vus: (0, 0),
+            open: Vec::new(),
+            most_vus: 0,
         }
     }
 
@@ -113,19 +130,22 @@ impl Stage {
     ) -> Option<Ending> {
         self.per_s.push(bin.completed as f64 / seconds);
         self.completed.push(bin.completed as f64);
-        self.failed.push(bin.failed as f64);
+        let open = bin.open.unwrap_or_default();
+        self.failed.push((bin.failed + open.dropped) as f64);
+        self.open.push(open);
+        self.most_vus = self.most_vus.max(bin.vus);
         self.latencies.push(bin.latency.clone());
         if self.seconds() > config.settle_s as usize {
-            self.note_generator(bin);
+            self.note_generator(bin, config);
         }
         self.trouble(config).or_else(|| self.seconds().is_multiple_of(5).then(|| self.look(best, config)).flatten())
     }
 
-    fn note_generator(&mut self, bin: &Bin) {
+    fn note_generator(&mut self, bin: &Bin, config: &SearchConfig) {
         if let GeneratorState::Limited { reason } = &bin.generator {
             self.limited = (self.limited.0 + 1, reason.clone());
         }
-        if f64::from(bin.vus) < 0.95 * f64::from(self.vus) {
+        if config.raised == Raised::Vus && f64::from(bin.vus) < 0.95 * f64::from(self.vus) {
             self.short_of_vus = (self.short_of_vus.0 + 1, bin.vus);
         }
     }
@@ -140,7 +160,8 @@ impl Stage {
         let from = if self.is_step_down { self.settle_s(config).min(self.seconds()) } else { 0 };
         let storm = Storm::seen(&self.completed[from..], &self.failed[from..], 5, config.max_error_share);
         if let Some(storm) = storm {
-            return Some(Ending::Errors(storm));
+            let dropped: u64 = self.open.iter().rev().take(5).map(|open| open.dropped).sum();
+            return Some(Ending::Errors(Storm { no_free_vu: dropped > 0, ..storm }));
         }
         let silent = self.completed.iter().rev().take_while(|c| **c == 0.0).count();
         if silent >= silence_s(self.mean_latency_s()) {
@@ -219,14 +240,30 @@ impl Stage {
         latency
     }
 
+    /// Of the open model: requests that were due and are not answered, where they are too many for chance. The latency of those
+    /// that are answered is too small then.
+    pub(super) fn left_behind(&self, config: &SearchConfig) -> Option<String> {
+        let (_, cut) = self.rate(config)?;
+        let due = self.open[cut..].iter().map(|open| open.due as f64).sum::<f64>();
+        let ended = self.completed[cut..].iter().chain(&self.failed[cut..]).sum::<f64>();
+        let seconds = (self.seconds() - cut) as f64;
+        let (share, deviations) = BEHIND;
+        (due - ended > (share * due).max(deviations * due.sqrt())).then(|| {
+            let [due, ended] = [due, ended].map(|n| (n / seconds).round());
+            format!("of {due} requests per second {ended} were answered; the others wait")
+        })
+    }
+
     /// What is reported of the stage.
     pub(super) fn step(&self, kind: StepKind, change: Option<f64>, decision: String, config: &SearchConfig) -> Step {
         let (rate, cut) = self.rate(config).unwrap_or((Rate { per_s: 0.0, se: 0.0 }, 0));
         let latency = self.latency(config);
         let sum = |v: &[f64]| v.iter().skip(cut).sum::<f64>();
         let (ok, bad) = (sum(&self.completed), sum(&self.failed));
+        let is_open = config.raised == Raised::Rate;
         Step {
-            vus: self.vus,
+            vus: if is_open { self.most_vus } else { self.vus },
+            rate: is_open.then_some(self.vus),
             requests_per_second: rate.per_s,
             standard_error: rate.se,
             change_vs_best: change,

@@ -300,7 +300,7 @@ fn progress_speaks_and_its_estimate_ends_at_zero() {
             phases.push(progress.phase);
         }
         match next {
-            Move::Hold => {}
+            Move::Hold | Move::SetRate(_) => {}
             Move::SetVus(vus) => system.set_vus(vus),
             Move::Finished => break,
         }
@@ -344,7 +344,7 @@ proptest! {
                 GeneratorState::Healthy
             };
             let vus = if all { asked } else { vus };
-            let next = search.observe(&Bin { t_s: second as f64, vus, completed, failed, latency, generator });
+            let next = search.observe(&Bin { t_s: second as f64, vus, completed, failed, latency, generator, open: None });
             let _ = search.progress();
             if let Move::SetVus(n) = next {
                 prop_assert!(n >= 1 && n <= max_vus.max(1));

@@ -32,12 +32,12 @@ impl WarmUp {
         let silent = self.completed.iter().rev().take_while(|c| **c == 0.0).count();
         if silent >= silence_s(self.mean_latency_s()) {
             return Warm::Failed(format!(
-                "no request completed for {silent} s of warm-up at {} VUs",
-                config.warm_up_vus
+                "no request completed for {silent} s of warm-up at {}",
+                config.load(config.warm_up_vus)
             ));
         }
         if let Some(storm) = self.storm(config) {
-            return Warm::Failed(format!("{} in the warm-up at {} VUs", storm.text(), config.warm_up_vus));
+            return Warm::Failed(format!("{} in the warm-up at {}", storm.text(), config.load(config.warm_up_vus)));
         }
         let (least, most) = (config.warm_up_min_s as usize, config.warm_up_max_s as usize);
         let done = seconds >= most || (seconds >= least && seconds.is_multiple_of(5) && self.is_level());

@@ -323,7 +323,15 @@ impl System for Network {
         self.pass(end_s);
         let latency = self.completed.take();
         let completed = latency.count();
-        Bin { t_s: end_s, vus: self.active as u32, completed, failed: 0, latency, generator: GeneratorState::Healthy }
+        Bin {
+            t_s: end_s,
+            vus: self.active as u32,
+            completed,
+            failed: 0,
+            latency,
+            generator: GeneratorState::Healthy,
+            open: None,
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl System for Sharing {
         }
         self.pass(end_s);
         let vus = self.in_flight.len() as u32;
-        Bin { t_s: end_s, vus, completed, failed: 0, latency, generator: GeneratorState::Healthy }
+        Bin { t_s: end_s, vus, completed, failed: 0, latency, generator: GeneratorState::Healthy, open: None }
     }
 }
 

@@ -195,6 +195,9 @@ pub fn server(evidence: &Evidence<'_>) -> Result<Server, Missing> {
         }
         Outcome::Saturated | Outcome::NotSaturated | Outcome::ObjectivesKept | Outcome::HighestStage => {}
     }
+    if evidence.steps.iter().any(|step| step.rate.is_some()) {
+        return Err(missing("this ramp raised the rate (--open), and a plan is made from one that raised VUs"));
+    }
     let points = points(evidence.steps);
     if points.len() < 3 {
         let count = points.len();

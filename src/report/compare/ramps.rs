@@ -2,11 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Finding, Given, SCHEMA, letter};
+use super::{Finding, Given, SCHEMA, head, letter, row, sheet};
 use crate::capacity::search::{Outcome, SearchResult};
 use crate::report::json::{SaturationDocument, TargetDocument, outcome};
 use crate::report::number::{MISSING, change, duration, maybe, significant};
-use crate::report::text::{table, what, wrap};
 
 /// `compare --json` of ramps.
 #[derive(Debug, Serialize)]
@@ -180,53 +179,27 @@ fn found((first, ramp): (&SearchResult, &SearchResult), letter: char, changes: &
 /// The comparison as people read it.
 #[must_use]
 pub fn text(document: &RampsDocument, runs: &[Given<'_>]) -> String {
-    let mut out = String::new();
-    for headline in document.runs.iter().filter_map(|run| run.headline.as_deref()) {
-        out.push_str(&wrap(headline, "", 2));
-    }
-    out.push('\n');
-    for (given, letter) in runs.iter().zip('A'..) {
-        let line =
-            format!("{letter}: {} ({}), {}", given.record.run, what(&given.summary.plan.target), given.record.started);
-        out.push_str(&wrap(&line, "", 3));
-    }
-    out.push('\n');
-    out.push_str(&table(&rows(document), 2, &[0]));
-    out.push('\n');
-    for (run, letter) in document.runs.iter().zip('A'..).skip(1) {
-        for why in &run.differs {
-            out.push_str(&wrap(why, &format!("{letter} differs: "), 2));
-        }
-    }
-    out.push_str(&wrap(document.note, "", 0));
-    out
+    let headlines = document.runs.iter().filter_map(|run| run.headline.as_deref());
+    let differences = document.runs.iter().zip('A'..).skip(1);
+    let differences =
+        differences.flat_map(|(run, letter)| run.differs.iter().map(move |why| (format!("{letter} differs: "), why)));
+    // Of stages in which the generator was the limit nothing is used.
+    sheet(headlines, (runs, &|_| &[]), &rows(document), differences, document.note)
 }
 
 /// A row for each figure; from the second ramp on with its change.
 pub(in crate::report) fn rows(document: &RampsDocument) -> Vec<Vec<String>> {
-    let mut head = vec![String::new()];
-    for at in 0..document.runs.len() {
-        head.push(letter(at).to_string());
-        if at > 0 {
-            head.push(format!("{}/A", letter(at)));
-        }
-    }
     let row = |name: &str, metric: Option<&str>, value: &dyn Fn(&ComparedRamp) -> String| {
-        let mut row = vec![name.to_owned()];
-        for (at, run) in document.runs.iter().enumerate() {
-            row.push(value(run));
-            if at > 0 {
-                let found = run.changes.iter().find(|change| Some(change.metric) == metric);
-                row.push(found.map_or_else(String::new, RampChange::within));
-            }
-        }
-        row
+        let found = |run: &ComparedRamp| {
+            run.changes.iter().find(|change| Some(change.metric) == metric).map(RampChange::within)
+        };
+        row(&document.runs, name, value, &found)
     };
     let between = |interval: Option<[String; 2]>| {
         interval.map_or_else(|| MISSING.to_owned(), |[low, high]| format!("{low} to {high}"))
     };
     vec![
-        head,
+        head(document.runs.len()),
         row("plateau, requests per second", Some(PLATEAU), &|r| maybe(r.saturation.requests_per_second)),
         row("  90 % interval", None, &|r| between(r.saturation.requests_per_second_ci.map(|ci| ci.map(significant)))),
         row("saturating VUs", Some(VUS), &|r| {

@@ -90,7 +90,7 @@ fn stages(out: &mut String, search: &summary::Search) {
         .iter()
         .map(|s| {
             vec![
-                s.vus.to_string(),
+                s.level().to_string(),
                 significant(s.requests_per_second),
                 maybe(s.p95_ms),
                 percent(s.error_rate),
@@ -98,5 +98,6 @@ fn stages(out: &mut String, search: &summary::Search) {
             ]
         })
         .collect();
-    table(out, &["VUs", "requests per s", "p95 ms", "failed", "decision"], &rows);
+    let head = if search.result.rate.is_some() { "due per s" } else { "VUs" };
+    table(out, &[head, "requests per s", "p95 ms", "failed", "decision"], &rows);
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::archive::Recorded;
 use super::super::foreign;
+use crate::capacity::search::SearchResult;
 use crate::histogram::Latency;
 use crate::summary::Figures;
 
@@ -54,6 +55,16 @@ impl Writer {
         }
         self.sample(&format!("{name}_count"), "", latency.count() as f64);
         self.sample(&format!("{name}_sum"), "", latency.sum_ns() as f64 / 1e9);
+    }
+
+    /// What a search found.
+    fn search(&mut self, result: &SearchResult) {
+        let rate = result.rate.map(f64::from);
+        let plateau = result.requests_per_second.filter(|_| rate.is_none());
+        let kept = "Requests per second at random times that keep the objectives, at most.";
+        self.gauge("connect_bench_saturation_vus", "", "VUs that saturate the server.", result.vus.map(f64::from));
+        self.gauge("connect_bench_kept_per_second", "", kept, rate);
+        self.gauge("connect_bench_plateau_per_second", "", "Requests per second of the plateau.", plateau);
     }
 }
 
@@ -107,14 +118,7 @@ pub fn openmetrics(run: &Recorded) -> String {
         }
     }
     if let Some(search) = &summary.search {
-        let result = &search.result;
-        w.gauge("connect_bench_saturation_vus", "", "VUs that saturate the server.", result.vus.map(f64::from));
-        w.gauge(
-            "connect_bench_plateau_per_second",
-            "",
-            "Requests per second of the plateau.",
-            result.requests_per_second,
-        );
+        w.search(&search.result);
     }
     w.gauge(
         "connect_bench_valid",

@@ -8,6 +8,7 @@ use super::health::{NAME, answers};
 use super::tile::{Tile, render};
 use super::verdict::length;
 use crate::baseline::{self, Baseline, Measured};
+use crate::capacity::search::Step;
 use crate::disruption::judge;
 use crate::plan::{Executor, Plan, ProgramPlan, REAL_PROCESSES};
 use crate::report::foreign;
@@ -54,8 +55,35 @@ fn load_tiles(run: &Run<'_>) -> Vec<Tile> {
     ]
 }
 
+/// Of a search in the open model.
+fn rate_tiles(search: &summary::Search, rate: u32) -> Vec<Tile> {
+    let r = &search.result;
+    let held = search.steps.iter().rfind(|step| step.rate == Some(rate));
+    let kept = r.kept.as_ref();
+    let note = kept.map(|kept| kept.objectives.join(" and ")).unwrap_or_default();
+    let of = |name: &str, figure: fn(&Step) -> Option<f64>, note: &str| {
+        Tile::of(name, held.and_then(figure), note.to_owned(), "")
+    };
+    vec![
+        Tile::of("highest rate, requests per second", Some(f64::from(rate)), note, "saturation.rate"),
+        Tile::of("answered per second there", r.requests_per_second, String::new(), "saturation.requests_per_second"),
+        of("median there, ms", |step| step.p50_ms, "from when a request was due"),
+        of("p95 there, ms", |step| step.p95_ms, "from when a request was due"),
+        of("p99 there, ms", |step| step.p99_ms, "from when a request was due"),
+        Tile::of(
+            "too many, requests per second",
+            kept.and_then(|kept| kept.broken_at_rate).map(f64::from),
+            kept.and_then(|kept| kept.broken.clone()).unwrap_or_default(),
+            "objectives.broken_at_rate",
+        ),
+    ]
+}
+
 fn ramp_tiles(search: &summary::Search) -> Vec<Tile> {
     let r = &search.result;
+    if let Some(rate) = r.rate {
+        return rate_tiles(search, rate);
+    }
     let tile = Tile::of;
     let between = |(low, high): (f64, f64)| format!("90 % interval {} to {}", significant(low), significant(high));
     let ci = r.vus_ci.map(|(low, high)| format!("90 % interval {low} to {high}")).unwrap_or_default();

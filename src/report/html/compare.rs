@@ -26,62 +26,117 @@ pub(super) fn class(at: usize) -> &'static str {
     CLASSES[at.min(CLASSES.len() - 1)]
 }
 
+/// What a page of a comparison has, of whatever.
+pub(super) struct Page<'p> {
+    /// Of what: "run", "ramp".
+    pub(super) of: &'p str,
+    pub(super) status: Status,
+    pub(super) sentence: &'p str,
+    pub(super) tiles: Vec<Tile>,
+    /// What else differs.
+    pub(super) differences: Vec<String>,
+    pub(super) plots: Vec<Figure>,
+    /// Its rows with their head, what stands over them, and how to read them.
+    pub(super) table: (Vec<Vec<String>>, &'p str, &'p str),
+    /// Method and limits, point by point.
+    pub(super) method: Vec<Markup>,
+}
+
+impl Page<'_> {
+    pub(super) fn render(self, runs: &[Run<'_>], archive: &Archive) -> std::io::Result<String> {
+        let Some(first) = runs.first() else { return frame("Comparison", &html! {}, archive) };
+        let title = format!("Comparison of {} {}s", runs.len(), self.of);
+        let head = Head {
+            id: "compare-title",
+            what: &text::what(&first.summary.plan.target),
+            sandbox: runs.iter().any(|run| run.summary.plan.target.sandbox),
+            title: &title,
+            status: self.status,
+            sentence: self.sentence,
+        };
+        let (rows, name, note) = self.table;
+        let body = html! {
+            article aria-labelledby="compare-title" {
+                (head.render())
+                h2.unseen { "Figures" }
+                (tile::render(&self.tiles))
+                @if !self.differences.is_empty() {
+                    h2 { "What else differs" }
+                    ul.insights { @for line in &self.differences { li { (foreign::line(line, 400)) } } }
+                }
+                h2 { "Plots" }
+                div.figures { @for figure in self.plots { (figure.render()) } }
+                h2 { "Tables" }
+                section.table {
+                    h3 { (name) }
+                    p.note { (note) }
+                    (headed(rows).render(name))
+                }
+                @for (at, run) in runs.iter().enumerate() {
+                    h2 { (capital(self.of)) " " (letter(at)) }
+                    (card::card(run))
+                }
+                section.method {
+                    h3 { "Method and limits" }
+                    ul { @for point in &self.method { li { (point) } } }
+                    p.note { code { "connect-bench report --from" } " reads this page, which has its " (self.of) "s in it." }
+                }
+            }
+            (card::glossary())
+        };
+        frame(&title, &body, archive)
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+}
+
+/// The runs of an archive, in their order.
+pub(super) fn with_runs<T>(archive: &Archive, then: impl FnOnce(&[Run<'_>]) -> T) -> T {
+    let figures: Vec<Figures> = archive.runs.iter().map(|run| Figures::of(&run.summary)).collect();
+    let runs: Vec<Run<'_>> =
+        archive.runs.iter().zip(&figures).enumerate().map(|(at, (run, f))| Run::of(at, run, f, &[])).collect();
+    then(&runs)
+}
+
 /// The page of a comparison; the archive has its runs, in their order.
 ///
 /// # Errors
 /// Where the data has no JSON form.
 pub fn page(document: &CompareDocument, archive: &Archive) -> std::io::Result<String> {
-    let figures: Vec<Figures> = archive.runs.iter().map(|run| Figures::of(&run.summary)).collect();
-    let runs: Vec<Run<'_>> =
-        archive.runs.iter().zip(&figures).enumerate().map(|(at, (run, f))| Run::of(at, run, f, &[])).collect();
-    let Some(first) = runs.first() else { return frame("Comparison", &html! {}, archive) };
-    let target = &first.summary.plan.target;
-    let sandbox = runs.iter().any(|run| run.summary.plan.target.sandbox);
-    let what = text::what(target);
-    let title = format!("Comparison of {} runs", runs.len());
-    let sentence: Vec<&str> = document.runs.iter().filter_map(|run| run.headline.as_deref()).collect();
-    let sentence = sentence.join(" ");
-    let head =
-        Head { id: "compare-title", what: &what, sandbox, title: &title, status: chip(document), sentence: &sentence };
-    let plots = [forest(document, &sentence), curves(&runs), shift(&runs), over_time(&runs)];
-    let body = html! {
-        article aria-labelledby="compare-title" {
-            (head.render())
-            h2.unseen { "Figures" }
-            (tile::render(&tiles(document)))
-            (differences(document))
-            h2 { "Plots" }
-            div.figures { @for figure in plots.into_iter().flatten() { (figure.render()) } }
-            h2 { "Tables" }
-            section.table {
-                h3 { "Figures of the runs" }
-                p.note { (document.note) }
-                (figures_table(document).render("Figures of the runs"))
-            }
-            @for (at, run) in runs.iter().enumerate() {
-                h2 { "Run " (letter(at)) }
-                (card::card(run))
-            }
-            (method())
+    with_runs(archive, |runs| {
+        let sentence: Vec<&str> = document.runs.iter().filter_map(|run| run.headline.as_deref()).collect();
+        let sentence = sentence.join(" ");
+        let plots = [forest(document, &sentence), curves(runs), shift(runs), over_time(runs)];
+        let found = |finding| document.runs.iter().any(|run| run.finding == Some(finding));
+        Page {
+            of: "run",
+            status: chip(found, ["not valid", "better", "worse"]),
+            sentence: &sentence,
+            tiles: tiles(document),
+            differences: differences(document),
+            plots: plots.into_iter().flatten().collect(),
+            table: (rows(document), "Figures of the runs", document.note),
+            method: method(),
         }
-        (card::glossary())
-    };
-    frame(&title, &body, archive)
+        .render(runs, archive)
+    })
 }
 
-/// The finding that matters most, as a chip.
-fn chip(document: &CompareDocument) -> Status {
-    let found = |finding| document.runs.iter().any(|run| run.finding == Some(finding));
+/// The finding that matters most, as a chip: what nothing follows from, what is better and what is worse are called so.
+pub(super) fn chip(found: impl Fn(Finding) -> bool, [nothing, better, worse]: [&'static str; 3]) -> Status {
     if found(Finding::NotValid) {
-        status(OPEN, "not valid")
+        status(OPEN, nothing)
     } else if found(Finding::NotLikeForLike) {
         status(OPEN, "not like for like")
     } else if found(Finding::Mixed) || (found(Finding::Better) && found(Finding::Worse)) {
         status(OPEN, "mixed")
     } else if found(Finding::Worse) {
-        status(BAD, "worse")
+        status(BAD, worse)
     } else if found(Finding::Better) {
-        status(GOOD, "better")
+        status(GOOD, better)
     } else {
         status(GOOD, "no change seen")
     }
@@ -122,31 +177,15 @@ fn tiles(document: &CompareDocument) -> Vec<Tile> {
 }
 
 /// What else differs, before anybody explains a change by the server.
-fn differences(document: &CompareDocument) -> Markup {
-    let lines: Vec<String> = document
-        .runs
-        .iter()
-        .enumerate()
-        .flat_map(|(at, run)| {
-            let name = letter(at);
-            let not_valid = run.record.objections.iter().map(move |why| format!("{name} is NOT VALID: {why}"));
-            let refused =
-                run.not_like_for_like.iter().map(move |why| format!("{name} is not like for like with A: {why}"));
-            let said = run.differs.iter().map(move |why| format!("{name} differs: {why}"));
-            not_valid.chain(refused).chain(said)
-        })
-        .collect();
-    differences_of(&lines)
-}
-
-/// A list of them, if there are any.
-pub(super) fn differences_of(lines: &[String]) -> Markup {
-    html! {
-        @if !lines.is_empty() {
-            h2 { "What else differs" }
-            ul.insights { @for line in lines { li { (foreign::line(line, 400)) } } }
-        }
-    }
+fn differences(document: &CompareDocument) -> Vec<String> {
+    let of = |(at, run): (usize, &ComparedRun)| -> Vec<String> {
+        let name = letter(at);
+        let not_valid = run.record.objections.iter().map(|why| format!("{name} is NOT VALID: {why}"));
+        let refused = run.not_like_for_like.iter().map(|why| format!("{name} is not like for like with A: {why}"));
+        let said = run.differs.iter().map(|why| format!("{name} differs: {why}"));
+        not_valid.chain(refused).chain(said).collect()
+    };
+    document.runs.iter().enumerate().flat_map(of).collect()
 }
 
 fn forest(document: &CompareDocument, sentence: &str) -> Option<Figure> {
@@ -324,12 +363,7 @@ fn over_time(runs: &[Run<'_>]) -> Option<Figure> {
     })
 }
 
-fn figures_table(document: &CompareDocument) -> Table {
-    headed(rows(document))
-}
-
-/// A table of rows of which the first is the head.
-pub(super) fn headed(rows: Vec<Vec<String>>) -> Table {
+fn headed(rows: Vec<Vec<String>>) -> Table {
     let mut rows = rows.into_iter();
     let mut table = Table { head: rows.next().unwrap_or_default(), ..Table::new(&[]) };
     if let Some(head) = table.head.first_mut() {
@@ -340,16 +374,10 @@ pub(super) fn headed(rows: Vec<Vec<String>>) -> Table {
     table
 }
 
-fn method() -> Markup {
-    html! {
-        section.method {
-            h3 { "Method and limits" }
-            ul {
-                li { "The run, not the request, is the unit: an interval of a change has in it how much runs of one build vary, which is assumed here and known to the gate." }
-                li { "A comparison has no verdict of its own: " code { "connect-bench gate" } " holds a run against those that were accepted, and may ask for a repeat." }
-                li { "Latency is k6's http_req_duration of completed fetches, in HDR histograms with three significant digits." }
-            }
-            p.note { code { "connect-bench report --from" } " reads this page, which has its runs in it." }
-        }
-    }
+fn method() -> Vec<Markup> {
+    vec![
+        html! { "The run, not the request, is the unit: an interval of a change has in it how much runs of one build vary, which is assumed here and known to the gate." },
+        html! { "A comparison has no verdict of its own: " code { "connect-bench gate" } " holds a run against those that were accepted, and may ask for a repeat." },
+        html! { "Latency is k6's http_req_duration of completed fetches, in HDR histograms with three significant digits." },
+    ]
 }

@@ -20,6 +20,19 @@ pub(super) fn usable(search: &Search) -> Vec<&Step> {
     search.steps.iter().filter(|step| step.kind != StepKind::Unusable && step.requests_per_second > 0.0).collect()
 }
 
+/// Whether requests per second were raised, and not VUs.
+fn is_open(search: &Search) -> bool {
+    search.steps.iter().any(|step| step.rate.is_some())
+}
+
+/// What was raised, for an axis and for a sentence.
+fn raised(search: &Search) -> (&'static str, &'static str) {
+    match is_open(search) {
+        true => ("requests per second that were due (logarithmic)", "requests per second"),
+        false => ("fetching VUs (logarithmic)", "VUs"),
+    }
+}
+
 /// Powers of two, and what they are.
 pub(super) fn doublings(scale: &Scale) -> Vec<(f64, String)> {
     (0..=17).map(|n| f64::from(1 << n)).filter(|v| scale.has(*v)).map(|v| (v, count(v as u64))).collect()
@@ -48,10 +61,12 @@ struct Knee<'r> {
 impl<'r> Knee<'r> {
     fn of(run: &Run<'r>, search: &'r Search) -> Option<Knee<'r>> {
         let steps = usable(search);
-        let vus = || steps.iter().map(|step| f64::from(step.vus));
+        let vus = || steps.iter().map(|step| f64::from(step.level()));
         let (least, tested) = (vus().reduce(f64::min)?, vus().reduce(f64::max)?);
         let fastest = steps.iter().map(|step| step.requests_per_second + 2.0 * step.standard_error).fold(0.0, f64::max);
-        let points = documented(run.baselines, tested, fastest);
+        // What is documented was measured with VUs.
+        let baselines = if is_open(search) { &[] } else { run.baselines };
+        let points = documented(baselines, tested, fastest);
         let most_vus = points.iter().map(|(vus, ..)| *vus).fold(tested, f64::max);
         let top = headroom(points.iter().map(|(_, per_s, _)| *per_s).chain([fastest]));
         let area = Area::wide(22.0, 302.0);
@@ -79,7 +94,7 @@ impl<'r> Knee<'r> {
     /// The fitted curve, and what there would be without queueing.
     fn curve(&self, result: &SearchResult) -> Markup {
         let Some(knee) = result.knee.filter(|_| !result.misfit) else { return html! {} };
-        let from = self.steps.iter().map(|step| f64::from(step.vus)).fold(f64::INFINITY, f64::min);
+        let from = self.steps.iter().map(|step| f64::from(step.level())).fold(f64::INFINITY, f64::min);
         let grid = || (0..=90).map(|n| from * (self.most_vus / from).powf(f64::from(n) / 90.0));
         let fitted = path(grid().map(|vus| (self.x.at(vus), Some(self.y.at(knee.throughput(vus))))));
         let ideal = grid().map(|vus| (vus, vus / knee.r0_s)).filter(|(_, per_s)| self.y.has(*per_s));
@@ -95,7 +110,7 @@ impl<'r> Knee<'r> {
     fn measured(&self) -> Markup {
         html! {
             @for step in &self.steps {
-                @let (x, half) = (self.x.at(f64::from(step.vus)), 1.96 * step.standard_error);
+                @let (x, half) = (self.x.at(f64::from(step.level())), 1.96 * step.standard_error);
                 @let (high, low) = (self.y.at(step.requests_per_second + half), self.y.at(step.requests_per_second - half));
                 path.error-bar d=(raw(format!("M{0},{1}V{2}m-3,0h6M{3},{1}h6", px(x), px(high), px(low), px(x - 3.0)))) {}
                 (marker(x, self.y.at(step.requests_per_second), "c1"))
@@ -108,13 +123,19 @@ impl<'r> Knee<'r> {
     }
 
     fn answer(&self, result: &SearchResult) -> Markup {
-        let (Some(vus), Some(at)) = (result.vus, result.at_vus) else { return html! {} };
-        let (x, y) = (self.x.at(f64::from(vus)), self.y.at(at.requests_per_second));
-        let word = if result.vus_ci.is_some() { "saturates at" } else { "best seen at" };
+        let vus = result.vus.zip(result.at_vus).map(|(vus, at)| (vus, at.requests_per_second));
+        let Some((level, per_s)) = vus.or(result.rate.zip(result.requests_per_second)) else { return html! {} };
+        let (x, y) = (self.x.at(f64::from(level)), self.y.at(per_s));
+        let word = match (result.kept.is_some(), result.vus_ci.is_some()) {
+            (true, _) => "kept up to",
+            (_, true) => "saturates at",
+            _ => "best seen at",
+        };
+        let unit = if result.vus.is_some() { " VUs" } else { " per second" };
         html! {
             path.drop d=(raw(format!("M{},{}V{}", px(x), px(y), px(self.area.bottom)))) {}
             (marker(x, y, "c2"))
-            text.label.c2 x=(px(x + 12.0)) y=(px(y + 26.0)) { (word) " " (vus) " VUs" }
+            text.label.c2 x=(px(x + 12.0)) y=(px(y + 26.0)) { (word) " " (level) (unit) }
         }
     }
 }
@@ -123,11 +144,12 @@ impl<'r> Knee<'r> {
 pub(super) fn knee(run: &Run<'_>, search: &Search) -> Option<Figure> {
     let plot = Knee::of(run, search)?;
     let result = &search.result;
-    let beyond = run.baselines.iter().filter(|b| b.vus.is_some()).count() - plot.points.len();
+    let documented = if is_open(search) { 0 } else { run.baselines.iter().filter(|b| b.vus.is_some()).count() };
+    let beyond = documented - plot.points.len();
     let body = html! {
         (plot.intervals(result))
         (y_axis(plot.area, &plot.y, "requests per second", 6))
-        (x_axis(plot.area, &plot.x, &doublings(&plot.x), "fetching VUs (logarithmic)"))
+        (x_axis(plot.area, &plot.x, &doublings(&plot.x), raised(search).0))
         (plot.curve(result))
         (plot.measured())
         (plot.answer(result))
@@ -138,10 +160,18 @@ pub(super) fn knee(run: &Run<'_>, search: &Search) -> Option<Figure> {
     };
     Some(Figure {
         id: run.id("knee"),
-        title: "Throughput against VUs".to_owned(),
+        title: format!("Throughput against {}", if is_open(search) { "the rate that was due" } else { "VUs" }),
         finding: verdict::ramp(run.summary, search) + &beyond,
-        how: "points are stages with their 95 % intervals, the line is the fitted curve; where it bends away from “without \
-              queueing” requests begin to wait, and right of the shaded interval more VUs only make them wait longer.",
+        how: match is_open(search) {
+            true => {
+                "points are stages with their 95 % intervals. Below saturation as many requests are answered as are due; \
+                     where points fall behind the server holds what it cannot answer."
+            }
+            false => {
+                "points are stages with their 95 % intervals, the line is the fitted curve; where it bends away from “without \
+                      queueing” requests begin to wait, and right of the shaded interval more VUs only make them wait longer."
+            }
+        },
         height: 342.0,
         body,
         x: Some(plot.x),
@@ -153,7 +183,7 @@ pub(super) fn knee(run: &Run<'_>, search: &Search) -> Option<Figure> {
 /// Every stage and what followed from it.
 pub(super) fn steps(search: &Search) -> Table {
     let mut table = Table::new(&[
-        "VUs",
+        if is_open(search) { "due per s" } else { "VUs" },
         "requests per s, ± 95 %",
         "change",
         "mean ms",
@@ -167,9 +197,9 @@ pub(super) fn steps(search: &Search) -> Table {
     .left(&[9]);
     for step in &search.steps {
         table.row_at(
-            f64::from(step.vus),
+            f64::from(step.level()),
             vec![
-                step.vus.to_string(),
+                step.level().to_string(),
                 plus_minus(step.requests_per_second, 1.96 * step.standard_error),
                 step.change_vs_best.map_or_else(|| MISSING.to_owned(), change),
                 maybe(step.mean_ms),
@@ -189,7 +219,7 @@ pub(super) fn steps(search: &Search) -> Table {
 fn by_vus(search: &Search) -> Vec<&Step> {
     let mut steps: std::collections::BTreeMap<u32, &Step> = std::collections::BTreeMap::new();
     usable(search).into_iter().for_each(|step| {
-        steps.insert(step.vus, step);
+        steps.insert(step.level(), step);
     });
     steps.into_values().collect()
 }
@@ -202,7 +232,8 @@ pub(super) fn latency(run: &Run<'_>, search: &Search) -> Option<Figure> {
     let steps = by_vus(search);
     let (first, last) = (steps.first()?, steps.last()?);
     let area = Area::half(22.0, 232.0);
-    let x = Scale::log((f64::from(first.vus) / 1.15).max(0.8), f64::from(last.vus) * 1.15, area.left, area.right);
+    let x =
+        Scale::log((f64::from(first.level()) / 1.15).max(0.8), f64::from(last.level()) * 1.15, area.left, area.right);
     let least = steps.iter().filter_map(|s| s.p50_ms).reduce(f64::min)?;
     let y = Scale::log(least * 0.8, headroom(steps.iter().filter_map(|s| s.p99_ms)) * 1.1, area.bottom, area.top);
     let lines: [Line; 3] = [("p99", "c3", |s| s.p99_ms), ("p95", "c2", |s| s.p95_ms), ("median", "c1", |s| s.p50_ms)];
@@ -210,25 +241,34 @@ pub(super) fn latency(run: &Run<'_>, search: &Search) -> Option<Figure> {
         lines.iter().map(|(name, class, of)| (of(last).map_or(area.top, |v| y.at(v)), *class, (*name).to_owned()));
     let body = html! {
         (y_axis(area, &y, "fetch latency, ms (logarithmic)", 5))
-        (x_axis(area, &x, &doublings(&x), "fetching VUs (logarithmic)"))
+        (x_axis(area, &x, &doublings(&x), raised(search).0))
         @for (_, class, of) in &lines {
-            path class={ "line " (class) } d=(raw(path(steps.iter().map(|s| (x.at(f64::from(s.vus)), of(s).map(|v| y.at(v))))))) {}
-            @for step in &steps { @if let Some(value) = of(step) { (marker(x.at(f64::from(step.vus)), y.at(value), class)) } }
+            path class={ "line " (class) } d=(raw(path(steps.iter().map(|s| (x.at(f64::from(s.level())), of(s).map(|v| y.at(v))))))) {}
+            @for step in &steps { @if let Some(value) = of(step) { (marker(x.at(f64::from(step.level())), y.at(value), class)) } }
         }
         (end_labels(area.right, ends.collect()))
     };
     Some(Figure {
         id: run.id("latency"),
-        title: "Latency against VUs".to_owned(),
+        title: format!("Latency against {}", if is_open(search) { "the rate that was due" } else { "VUs" }),
         finding: format!(
-            "p95 is {} ms at {} VUs and {} ms at {} VUs.",
+            "p95 is {} ms at {} {unit} and {} ms at {} {unit}.",
             maybe(first.p95_ms),
-            first.vus,
+            first.level(),
             maybe(last.p95_ms),
-            last.vus
+            last.level(),
+            unit = raised(search).1,
         ),
-        how: "level means that VUs do not wait for each other; a line that rises as the VUs double is a full server, where \
-              each VU more only adds waiting.",
+        how: match is_open(search) {
+            true => {
+                "latency counts from when a request was due. It rises slowly at first, and steeply as the server fills up: \
+                     the objective decides how far one may go."
+            }
+            false => {
+                "level means that VUs do not wait for each other; a line that rises as the VUs double is a full server, \
+                      where each VU more only adds waiting."
+            }
+        },
         height: 272.0,
         body,
         x: Some(x),
@@ -253,7 +293,7 @@ pub(super) fn hockey_stick(run: &Run<'_>, search: &Search) -> Option<Figure> {
             // Labels that would cover each other are left out; the table has all.
             let apart = (x - last.0).abs() > 26.0 || (y - last.1).abs() > 13.0;
             last = if apart { (x, y) } else { last };
-            apart.then_some((x, y, step.vus))
+            apart.then_some((x, y, step.level()))
         })
         .collect();
     let body = html! {
@@ -268,12 +308,13 @@ pub(super) fn hockey_stick(run: &Run<'_>, search: &Search) -> Option<Figure> {
         id: run.id("hockey"),
         title: "Throughput against p95".to_owned(),
         finding: format!(
-            "The most was {} requests per second, at {} VUs with a p95 of {} ms.",
+            "The most was {} requests per second, at {} {} with a p95 of {} ms.",
             significant(best.requests_per_second),
-            best.vus,
+            best.level(),
+            if is_open(search) { "that were due" } else { "VUs" },
             maybe(best.p95_ms),
         ),
-        how: "follow the line from stage to stage, labelled with its VUs; where it turns upwards more load buys only \
+        how: "follow the line from stage to stage, labelled with its load; where it turns upwards more load buys only \
               latency, and where it bends back throughput collapses.",
         height: 272.0,
         body,
@@ -322,9 +363,10 @@ pub(super) fn timeline(run: &Run<'_>, search: &Search) -> Option<Figure> {
         id: run.id("timeline"),
         title: "The search over time".to_owned(),
         finding: format!(
-            "{} stages in {}: first the VUs double, then stages close to the answer narrow it down.",
+            "{} stages in {}: first the {}, then stages close to the answer narrow it down.",
             search.steps.len(),
-            clock(search.result.elapsed_s)
+            clock(search.result.elapsed_s),
+            if is_open(search) { "rate doubles" } else { "VUs double" },
         ),
         how: "each level of the upper line is a stage; the lower line should settle within it, and rise with it only \
               as long as the server has something left.",

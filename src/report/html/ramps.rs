@@ -1,91 +1,51 @@
 //! Ramps side by side: their curves over each other, and what changed.
 
-use maud::html;
+use maud::{Markup, html};
 
+use super::Run;
 use super::chart::{Area, Scale, end_labels, headroom, marker, path, px, raw, x_axis, y_axis};
-use super::compare::{class, differences_of, headed};
+use super::compare::{Page, chip, class, with_runs};
 use super::figure::{Figure, Table};
 use super::forest::{self, Row};
 use super::knee::{doublings, usable};
-use super::tile::{self, Tile};
-use super::verdict::{BAD, GOOD, OPEN, Status, status};
-use super::{Head, Run, card, frame};
+use super::tile::Tile;
 use crate::capacity::search::{SearchResult, Step};
 use crate::report::archive::Archive;
+use crate::report::compare::letter;
 use crate::report::compare::ramps::{ComparedRamp, RampsDocument, rows};
-use crate::report::compare::{Finding, letter};
 use crate::report::number::{change, maybe, plus_minus, significant};
-use crate::report::text;
-use crate::summary::Figures;
 
 /// The page of a comparison of ramps; the archive has them, in their order.
 ///
 /// # Errors
 /// Where the data has no JSON form.
 pub fn page(document: &RampsDocument, archive: &Archive) -> std::io::Result<String> {
-    let figures: Vec<Figures> = archive.runs.iter().map(|run| Figures::of(&run.summary)).collect();
-    let runs: Vec<Run<'_>> =
-        archive.runs.iter().zip(&figures).enumerate().map(|(at, (run, f))| Run::of(at, run, f, &[])).collect();
-    let Some(first) = runs.first() else { return frame("Comparison", &html! {}, archive) };
-    let sandbox = runs.iter().any(|run| run.summary.plan.target.sandbox);
-    let what = text::what(&first.summary.plan.target);
-    let title = format!("Comparison of {} ramps", runs.len());
-    let sentence: Vec<&str> = document.runs.iter().filter_map(|run| run.headline.as_deref()).collect();
-    let sentence = sentence.join(" ");
-    let head =
-        Head { id: "compare-title", what: &what, sandbox, title: &title, status: chip(document), sentence: &sentence };
-    let plots = [forest(document, &sentence), curves(&runs)];
-    let differences = document
-        .runs
-        .iter()
-        .enumerate()
-        .flat_map(|(at, run)| run.differs.iter().map(move |why| format!("{} differs: {why}", letter(at))));
-    let body = html! {
-        article aria-labelledby="compare-title" {
-            (head.render())
-            h2.unseen { "Figures" }
-            (tile::render(&tiles(document)))
-            (differences_of(&differences.collect::<Vec<_>>()))
-            h2 { "Plots" }
-            div.figures { @for figure in plots.into_iter().flatten() { (figure.render()) } }
-            h2 { "Tables" }
-            section.table {
-                h3 { "What the ramps found" }
-                p.note { (document.note) }
-                (headed(rows(document)).render("What the ramps found"))
-            }
-            @for (at, run) in runs.iter().enumerate() {
-                h2 { "Ramp " (letter(at)) }
-                (card::card(run))
-            }
-            section.method {
-                h3 { "Method and limits" }
-                ul {
-                    li { "A ramp says where one server saturates, with an interval; two of them differ where the interval of the change leaves zero out." }
-                    li { "The intervals of both are taken to be independent and lognormal. What differs beside the server is listed, and not corrected for." }
-                }
-                p.note { code { "connect-bench report --from" } " reads this page, which has its ramps in it." }
-            }
+    with_runs(archive, |runs| {
+        let sentence: Vec<&str> = document.runs.iter().filter_map(|run| run.headline.as_deref()).collect();
+        let sentence = sentence.join(" ");
+        let found = |finding| document.runs.iter().any(|run| run.finding == Some(finding));
+        let differs = |(at, run): (usize, &ComparedRamp)| -> Vec<String> {
+            run.differs.iter().map(|why| format!("{} differs: {why}", letter(at))).collect()
+        };
+        Page {
+            of: "ramp",
+            status: chip(found, ["not comparable", "carries more", "carries less"]),
+            sentence: &sentence,
+            tiles: tiles(document),
+            differences: document.runs.iter().enumerate().flat_map(differs).collect(),
+            plots: [forest(document, &sentence), curves(runs)].into_iter().flatten().collect(),
+            table: (rows(document), "What the ramps found", document.note),
+            method: method(),
         }
-        (card::glossary())
-    };
-    frame(&title, &body, archive)
+        .render(runs, archive)
+    })
 }
 
-/// The finding that matters most, as a chip.
-fn chip(document: &RampsDocument) -> Status {
-    let found = |finding| document.runs.iter().any(|run| run.finding == Some(finding));
-    if found(Finding::NotValid) {
-        status(OPEN, "not comparable")
-    } else if found(Finding::Better) && found(Finding::Worse) {
-        status(OPEN, "mixed")
-    } else if found(Finding::Worse) {
-        status(BAD, "carries less")
-    } else if found(Finding::Better) {
-        status(GOOD, "carries more")
-    } else {
-        status(GOOD, "no change seen")
-    }
+fn method() -> Vec<Markup> {
+    vec![
+        html! { "A ramp says where one server saturates, with an interval; two of them differ where the interval of the change leaves zero out." },
+        html! { "The intervals of both are taken to be independent and lognormal. What differs beside the server is listed, and not corrected for." },
+    ]
 }
 
 /// Of the last ramp, beside the first.

@@ -7,8 +7,10 @@ use crate::capacity::search::Step;
 /// One stage of the search.
 #[derive(Debug, Serialize)]
 pub struct StepDocument {
-    /// VUs held.
+    /// VUs held; with `--open` the most that were busy at the end of a second.
     pub vus: u32,
+    /// With `--open`: requests per second that were due.
+    pub rate: Option<u32>,
     /// Throughput.
     pub requests_per_second: f64,
     /// Half-width of its 95 % interval.
@@ -42,6 +44,7 @@ impl StepDocument {
     pub(super) fn of(step: &Step) -> StepDocument {
         StepDocument {
             vus: step.vus,
+            rate: step.rate,
             requests_per_second: step.requests_per_second,
             requests_per_second_plus_minus: 1.96 * step.standard_error,
             change: step.change_vs_best,

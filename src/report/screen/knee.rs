@@ -51,18 +51,24 @@ fn stage(search: &Searching, palette: Palette) -> [Line<'static>; 2] {
     };
     let mut first = vec![
         palette.name(name),
-        palette.plain(format!("{} VUs for {:.0} s: ", progress.vus, progress.stage_s)),
+        palette.plain(format!("{} for {:.0} s: ", progress.load(), progress.stage_s)),
         palette.name(rate),
     ];
     // While throughput still grows, a curve says only how far was tested.
     let widest = search.steps.iter().map(|step| step.vus).max().unwrap_or(0);
-    let said = search.estimate.as_ref().filter(|estimate| estimate.vus < 0.9 * f64::from(widest));
+    let said =
+        search.estimate.as_ref().filter(|_| !is_open(search)).filter(|estimate| estimate.vus < 0.9 * f64::from(widest));
     if let Some(estimate) = said {
         let about = format!("  so far: saturates near {} VUs", short(estimate.vus.ceil()));
         first.push(palette.plain(format!("{about}, plateau {} rps", significant(estimate.plateau_per_s))));
     }
     let next = Line::from(vec![palette.name("Next      "), palette.plain(progress.next.clone())]);
     [Line::from(first), next]
+}
+
+/// Whether requests per second are raised, and not VUs.
+fn is_open(search: &Searching) -> bool {
+    search.progress.rate.is_some()
 }
 
 /// Where VUs lie on the axis: each doubling is as wide as the last.
@@ -74,10 +80,14 @@ fn plot(search: &Searching, palette: Palette, area: Rect, buffer: &mut Buffer) {
     let usable = |step: &&Step| step.kind != StepKind::Unusable;
     let steps: Vec<&Step> = search.steps.iter().filter(usable).collect();
     let now = search.progress.requests_per_second.filter(|_| search.progress.phase != Phase::WarmUp);
-    let now = now.map(|rate| (f64::from(search.progress.vus), rate));
-    let points = steps.iter().map(|step| (f64::from(step.vus), step.requests_per_second)).chain(now);
+    let level = search.progress.rate.unwrap_or(search.progress.vus);
+    let now = now.map(|rate| (f64::from(level), rate));
+    let points = steps.iter().map(|step| (f64::from(step.level()), step.requests_per_second)).chain(now);
     let (widest, highest) = points.fold((2.0_f64, 0.0_f64), |(x, y), point| (x.max(point.0), y.max(point.1)));
-    let title = "rps over VUs: ● a stage, ◆ this one, ⠒ the curve";
+    let title = match is_open(search) {
+        true => "answered per second over those due: ● a stage, ◆ this one",
+        false => "rps over VUs: ● a stage, ◆ this one, ⠒ the curve",
+    };
     Line::from(palette.aside(title)).render(Rect { height: 1, ..area }, buffer);
     if highest <= 0.0 {
         return;
@@ -86,20 +96,21 @@ fn plot(search: &Searching, palette: Palette, area: Rect, buffer: &mut Buffer) {
     let inner = Rect { x: area.x + SCALE, y: area.y + 1, width: area.width - SCALE, height: area.height - 2 };
     let canvas = Canvas::default().marker(Marker::Braille).x_bounds([0.0, most_x]).y_bounds([0.0, most_y]);
     let canvas = canvas.paint(|context| {
-        if let Some(knee) = search.estimate.as_ref().and_then(|estimate| estimate.knee) {
+        let knee = search.estimate.as_ref().filter(|_| !is_open(search)).and_then(|estimate| estimate.knee);
+        if let Some(knee) = knee {
             let at = |n: u32| most_x * f64::from(n) / f64::from(CURVE);
             let coords: Vec<(f64, f64)> = (0..=CURVE).map(|n| (at(n), knee.throughput(at(n).exp2()))).collect();
             context.draw(&Points { coords: &coords, color: palette.first() });
         }
         for step in &steps {
-            let (x, y) = (across(step.vus.into()), step.requests_per_second);
+            let (x, y) = (across(step.level().into()), step.requests_per_second);
             let half = 1.96 * step.standard_error;
             context.draw(&Stroke { x1: x, y1: y - half, x2: x, y2: y + half, color: palette.first() });
         }
         context.layer();
         for step in &steps {
             let dot = Line::from(Span::styled("●", Style::new().fg(palette.first())));
-            context.print(across(step.vus.into()), step.requests_per_second, dot);
+            context.print(across(step.level().into()), step.requests_per_second, dot);
         }
         if let Some((vus, rate)) = now {
             let style = Style::new().fg(palette.second());
@@ -107,10 +118,17 @@ fn plot(search: &Searching, palette: Palette, area: Rect, buffer: &mut Buffer) {
         }
     });
     canvas.render(inner, buffer);
-    scales(most_x, most_y, (area, inner), palette, buffer);
+    let unit = if is_open(search) { " due/s " } else { "   VUs " };
+    scales((most_x, most_y), unit, (area, inner), palette, buffer);
 }
 
-fn scales(most_x: f64, most_y: f64, (area, inner): (Rect, Rect), palette: Palette, buffer: &mut Buffer) {
+fn scales(
+    (most_x, most_y): (f64, f64),
+    unit: &str,
+    (area, inner): (Rect, Rect),
+    palette: Palette,
+    buffer: &mut Buffer,
+) {
     let rows = inner.height.saturating_sub(1).max(1);
     for row in [0, rows / 2, rows] {
         let value = most_y * f64::from(rows - row) / f64::from(rows);
@@ -129,17 +147,18 @@ fn scales(most_x: f64, most_y: f64, (area, inner): (Rect, Rect), palette: Palett
             free = from + wide + 1;
         }
     }
-    buffer.set_span(area.x, area.bottom() - 1, &palette.aside("   VUs "), SCALE);
+    buffer.set_span(area.x, area.bottom() - 1, &palette.aside(unit), SCALE);
 }
 
 /// The last stages.
 fn table(search: &Searching, palette: Palette, area: Rect, buffer: &mut Buffer) {
     let mut left = area;
-    put(Line::from(palette.aside("  VUs          rps  decision")), &mut left, buffer);
+    let head = if is_open(search) { "due/s          rps  decision" } else { "  VUs          rps  decision" };
+    put(Line::from(palette.aside(head)), &mut left, buffer);
     let room = usize::from(left.height);
     for step in search.steps.iter().skip(search.steps.len().saturating_sub(room)) {
         let rate = plus_minus(step.requests_per_second, 1.96 * step.standard_error);
-        let text = format!("{:>5} {rate:>12}  {}", step.vus, step.decision);
+        let text = format!("{:>5} {rate:>12}  {}", step.level(), step.decision);
         let style = if step.kind == StepKind::Unusable { palette.warning() } else { Style::new() };
         put(Line::from(Span::styled(text, style)), &mut left, buffer);
     }

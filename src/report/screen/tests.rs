@@ -137,6 +137,7 @@ fn step(vus: u32, rate: f64) -> Step {
         p99_ms: None,
         error_rate: 0.0,
         seconds: 20.0,
+        rate: None,
         cut_s: 3.0,
         kind: StepKind::Full,
         decision: "+93 %, growing".to_owned(),
@@ -151,6 +152,7 @@ fn ramp() -> Watch {
         [(1, 20.0), (2, 40.1), (4, 79.5), (8, 158.0), (16, 299.0), (32, 393.0)].map(|(n, x)| step(n, x)).into();
     for at in 0..120 {
         let progress = Progress {
+            rate: None,
             phase: Phase::Sweep,
             vus: 64,
             stage_s: 17.0,

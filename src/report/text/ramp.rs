@@ -73,10 +73,17 @@ pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> 
             "{stopped}NOT SATURATED: no plateau was found{}; {rate} requests per second at {vus} VUs, in {took}.",
             most_tried(summary, result),
         ),
-        Outcome::GeneratorLimited => format!(
-            "{stopped}NO ANSWER: the generator was the limit, not the server. Clean up to {vus} VUs with {rate} requests \
-             per second, in {took}. Use a machine with more or quieter cores."
-        ),
+        Outcome::GeneratorLimited => {
+            let clean = match (result.rate, result.vus) {
+                (Some(per_s), _) => format!("Clean up to {per_s} requests per second that were due, in {took}."),
+                (_, Some(vus)) => format!("Clean up to {vus} VUs with {rate} requests per second, in {took}."),
+                _ => format!("No stage was clean, in {took}."),
+            };
+            format!(
+                "{stopped}NO ANSWER: the generator was the limit, not the server. {clean} Use a machine with more or \
+                 quieter cores."
+            )
+        }
         Outcome::ObjectivesKept => format!("{stopped}{}", objectives(result)),
         Outcome::HighestStage => format!(
             "{stopped}Staircase: the highest stage has {vus} VUs and {rate} requests per second, in {took}. That is no \
@@ -96,15 +103,23 @@ fn objectives(result: &SearchResult) -> String {
     let Some(kept) = &result.kept else { return MISSING.to_owned() };
     let rate = significant(kept.requests_per_second);
     let what = kept.objectives.join(" and ");
+    let took = duration(result.elapsed_s);
+    if let Some(per_s) = kept.rate {
+        let end = match (&kept.broken_at_rate, &kept.broken) {
+            (Some(rate), Some(broken)) => format!("{rate} per second are too many: {broken}"),
+            _ => "none was broken; raise --max-rate to see where they are".to_owned(),
+        };
+        return format!(
+            "{what}: kept by up to {per_s} requests per second that come at random times (open model), with up to {} VUs \
+             busy, in {took}; {end}.",
+            kept.vus
+        );
+    }
     let end = match (&kept.broken_at_vus, &kept.broken) {
         (Some(vus), Some(broken)) => format!("{vus} VUs are too many: {broken}"),
         _ => "none was broken; raise --max-vus to see where they are".to_owned(),
     };
-    format!(
-        "{what}: kept by up to {} VUs, at {rate} requests per second, in {}; {end}.",
-        kept.vus,
-        duration(result.elapsed_s)
-    )
+    format!("{what}: kept by up to {} VUs, at {rate} requests per second, in {took}; {end}.", kept.vus,)
 }
 
 /// Where the sweep ended, and what to do where that was the limit that was set.
@@ -156,11 +171,24 @@ fn fitting(rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
 }
 
 fn steps(steps: &[Step]) -> Vec<Vec<String>> {
-    let head = ["VUs", "rps", "± 95 %", "change", "mean ms", "p50", "p95", "p99", "errors", "s", "decision"];
+    let is_open = steps.iter().any(|step| step.rate.is_some());
+    let head = [
+        if is_open { "due/s" } else { "VUs" },
+        "rps",
+        "± 95 %",
+        "change",
+        "mean ms",
+        "p50",
+        "p95",
+        "p99",
+        "errors",
+        "s",
+        "decision",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for step in steps {
         rows.push(vec![
-            step.vus.to_string(),
+            step.level().to_string(),
             significant(step.requests_per_second),
             significant(1.96 * step.standard_error),
             step.change_vs_best.map_or_else(|| MISSING.to_owned(), change),
