@@ -17,6 +17,7 @@ mod moody;
 mod options;
 mod panics;
 mod rails;
+mod rates;
 mod refusals;
 mod scenarios;
 mod screen;

@@ -61,7 +61,12 @@ async fn a_dry_run_says_what_would_be_and_sends_nothing() {
     let sandbox = Sandbox::quick(&[]).await;
     let bench = Bench::on(&sandbox);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/open-model.toml");
-    let lines: [&[&str]; 3] = [&["load", "-u", "7", "-d", "20s"], &["ramp", "--max-vus", "64"], &["run", file]];
+    let lines: [&[&str]; 4] = [
+        &["load", "-u", "7", "-d", "20s"],
+        &["ramp", "--max-vus", "64"],
+        &["ramp", "--slo", "p(95)<500", "--open", "--max-rate", "64"],
+        &["run", file],
+    ];
     for line in lines {
         let ended = bench.run(&[line, &["--dry-run"]].concat()).await;
         assert_eq!(ended.code, Some(0), "{ended:#?}");

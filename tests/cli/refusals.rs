@@ -106,6 +106,8 @@ async fn a_command_line_that_makes_no_sense_is_said_so() {
         (&["load", "-u", "4", "-s", "connect.example.com"], &["https://"]),
         (&["load", "-u", "4", "--api-key", "a\u{e9}"], &["API key"]),
         (&["ramp", "--max-vus", "0"], &["0"]),
+        (&["ramp", "--open"], &["--slo"]),
+        (&["ramp", "--slo", "p(95)<500", "--max-rate", "9"], &["--open"]),
         (&["run", "any.toml", "--timeout", "0s"], &["--timeout"]),
         (&["report"], &["no run is there"]),
     ] {
