@@ -127,6 +127,16 @@ impl Search {
         }
     }
 
+    /// A guess at the stages to go: a few doublings until an objective is broken, then halvings of the bracket.
+    pub(super) fn rungs_left(&self) -> f64 {
+        let halvings = |ratio: f64| (ratio.ln() / NEAR.ln()).log2().ceil().max(0.0);
+        match bracket(&self.rungs) {
+            (Some(kept), Some(broken)) => halvings(f64::from(broken.vus) / f64::from(kept.vus)),
+            (None, Some(broken)) => f64::from(broken.vus).log2() + halvings(2.0),
+            (_, None) => 3.0 + halvings(2.0),
+        }
+    }
+
     /// The answer so far; `None` where no stage kept the objectives.
     pub(super) fn kept(&self) -> Option<Kept> {
         let Method::Objectives { all } = &self.config.method else { return None };

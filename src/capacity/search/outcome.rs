@@ -210,6 +210,10 @@ impl Search {
     fn stages_left_s(&self, next_vus: u32) -> f64 {
         let config = &self.config;
         let probe_s = 0.5 * f64::from(config.normal_s + config.long_s);
+        let deadline_s = f64::from(config.deadline_s.saturating_sub(self.clock.0));
+        if let Method::Objectives { .. } = config.method {
+            return (probe_s * self.rungs_left()).min(deadline_s);
+        }
         let probes = (2.5 - f64::from(self.sweep.probes)).max(0.0) * probe_s;
         if self.sweep.end.is_some() {
             return probes;
@@ -218,6 +222,6 @@ impl Search {
         let growing = (f64::from(goal) / f64::from(next_vus.max(1))).log2().max(0.0);
         let flat = f64::from(2_u32.saturating_sub(self.sweep.flat));
         let left = growing * 1.5 * f64::from(config.short_s) + flat * f64::from(config.normal_s) + probes;
-        left.min(f64::from(config.deadline_s.saturating_sub(self.clock.0)))
+        left.min(deadline_s)
     }
 }
