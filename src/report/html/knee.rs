@@ -132,10 +132,13 @@ impl<'r> Knee<'r> {
             _ => "best seen at",
         };
         let unit = if result.vus.is_some() { " VUs" } else { " per second" };
+        // Near the edge on its other side, and below the stages that lie there.
+        let is_near = x > self.area.right - 190.0;
+        let (aside, below, anchor) = if is_near { (-12.0, 64.0, "end") } else { (12.0, 26.0, "start") };
         html! {
             path.drop d=(raw(format!("M{},{}V{}", px(x), px(y), px(self.area.bottom)))) {}
             (marker(x, y, "c2"))
-            text.label.c2 x=(px(x + 12.0)) y=(px(y + 26.0)) { (word) " " (level) (unit) }
+            text.label.c2 x=(px(x + aside)) y=(px(y + below)) text-anchor=(anchor) { (word) " " (level) (unit) }
         }
     }
 }
