@@ -50,14 +50,14 @@ pub fn state(second: &Second) -> GeneratorState {
     if let Some(kind) = window.series.iter().find_map(own) {
         return limited(kind.describe());
     }
+    let longest = window.generator.lag.max_ms().unwrap_or(0.0);
+    if longest > STANDSTILL_MS {
+        // However few responses waited for it, and however busy it was afterwards: in that time no request was sent.
+        return limited(format!("{STOOD_STILL}: for {:.1} s", longest / 1000.0));
+    }
     let busiest = window.generator.busiest_permille as f64 / 1000.0;
     if busiest > BUSY {
         return limited(format!("a worker thread was busy: {:.0} % of its core", 100.0 * busiest));
-    }
-    let longest = window.generator.lag.max_ms().unwrap_or(0.0);
-    if longest > STANDSTILL_MS {
-        // However few responses waited for it: in that time no request was sent.
-        return limited(format!("{STOOD_STILL}: for {:.1} s", longest / 1000.0));
     }
     let late = match delay.quantile_ms(0.99) {
         // The kernel says how long responses waited for us: the error itself, not a sign of it.
@@ -266,6 +266,9 @@ mod tests {
         );
         health.add(&woken);
         assert_eq!((health.limited_seconds, health.kept_up()), (7, false));
+        // Nor is it hidden by how busy it was before and afterwards.
+        woken.window.generator.busiest_permille = 990;
+        assert!(matches!(state(&woken), GeneratorState::Limited { reason } if reason.starts_with(STOOD_STILL)));
     }
 
     #[test]

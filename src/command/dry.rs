@@ -48,6 +48,8 @@ struct Row {
     to_s: f64,
     /// `null` where it is as many as the server lets it.
     iterations: Option<u64>,
+    /// The most iterations that begin per second, of the open model; `null` where the server sets the pace.
+    max_rate: Option<u64>,
 }
 
 /// Says what a run of this shape would do, and sends nothing.
@@ -109,6 +111,7 @@ fn row(name: &str, executor: &Executor) -> Row {
         from_s: begins.as_secs_f64(),
         to_s: (begins + executor.duration().unwrap_or_default()).as_secs_f64(),
         iterations: executor.iterations(),
+        max_rate: executor.max_rate(),
     }
 }
 
@@ -157,17 +160,22 @@ impl DryRun {
         let (length, warm_up) = (duration(self.duration_s), duration(self.warm_up_s));
         let _ = writeln!(out, "lasts {length}, {warm_up} of it warm-up; at most {} VUs", count(self.most_vus));
         for row in &self.scenarios {
-            let Row { name, executor, most_vus, from_s, to_s, iterations } = row;
+            let Row { name, executor, most_vus, from_s, to_s, iterations, max_rate } = row;
             let times = format!("{} to {}", duration(*from_s), duration(*to_s));
-            let iterations = match iterations {
-                Some(n) => format!("{} iterations", count(*n)),
-                None => "as many iterations as the server lets it".to_owned(),
+            let iterations = match (iterations, max_rate) {
+                (Some(n), _) => format!("{} iterations", count(*n)),
+                (None, Some(most)) => format!("raised up to {} iterations per second", count(*most)),
+                (None, None) => "as many iterations as the server lets it".to_owned(),
             };
             let _ = writeln!(out, "  {name}: {executor}, {times}, up to {most_vus} VUs, {iterations}");
         }
-        let expected = match self.expected_iterations {
-            Some(n) => format!("{} iterations, each with a request or more", count(n)),
-            None => "as many as the server answers: VUs / latency per second".to_owned(),
+        let highest = self.scenarios.iter().filter(|row| row.iterations.is_none()).find_map(|row| row.max_rate);
+        let expected = match (self.expected_iterations, highest) {
+            (Some(n), _) => format!("{} iterations, each with a request or more", count(n)),
+            (None, Some(most)) => {
+                format!("what keeps the objectives, at most {} per second whatever the server answers", count(most))
+            }
+            (None, None) => "as many as the server answers: VUs / latency per second".to_owned(),
         };
         let _ = writeln!(out, "expected: {expected}");
         if !self.caps.is_empty() {

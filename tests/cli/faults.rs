@@ -146,7 +146,8 @@ async fn files_that_are_used_up_are_our_own_and_void_the_verdict() {
 
 #[tokio::test]
 async fn a_process_that_was_stopped_for_a_while_says_so() {
-    let server = Server::start(Answer::Text(200, "hello")).await;
+    // Slow enough that nothing else but the stop is the generator's fault.
+    let server = Server::start(Answer::Unhurried("hello")).await;
     let bench = Bench::new();
     let mut line = vec!["load", "-u", "2", "-d", "12s", "--warmup", "0s", "--json", "--url", &server.url];
     // Shorter than it is stopped: what was under way then was answered in time.

@@ -61,16 +61,17 @@ async fn a_dry_run_says_what_would_be_and_sends_nothing() {
     let sandbox = Sandbox::quick(&[]).await;
     let bench = Bench::on(&sandbox);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/open-model.toml");
-    let lines: [&[&str]; 4] = [
-        &["load", "-u", "7", "-d", "20s"],
-        &["ramp", "--max-vus", "64"],
-        &["ramp", "--slo", "p(95)<500", "--open", "--max-rate", "64"],
-        &["run", file],
+    let lines: [(&[&str], &str); 4] = [
+        (&["load", "-u", "7", "-d", "20s"], "VUs / latency"),
+        (&["ramp", "--max-vus", "64"], "VUs / latency"),
+        (&["ramp", "--slo", "p(95)<500", "--open", "--max-rate", "64"], "raised up to 64 iterations per second"),
+        (&["run", file], "iterations, each with"),
     ];
-    for line in lines {
+    for (line, says) in lines {
         let ended = bench.run(&[line, &["--dry-run"]].concat()).await;
         assert_eq!(ended.code, Some(0), "{ended:#?}");
         assert!(ended.stdout.starts_with(&format!("DRY RUN of {}: nothing was sent", line[0])), "{ended:#?}");
+        assert!(ended.stdout.contains(says), "{ended:#?}");
         let document = bench.run(&[line, &["--dry-run", "--json"]].concat()).await.json();
         assert_eq!((&document["sent"], &document["refused"]), (&Value::from(0), &Value::Null), "{document:#}");
         assert!(number(&document, "/most_vus") >= 1.0 && number(&document, "/duration_s") > 1.0, "{document:#}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use connect_bench::capacity::knee::Knee;
-use connect_bench::capacity::search::{Outcome, Prediction, SearchResult, Step, StepKind};
+use connect_bench::capacity::search::{Kept, Outcome, Prediction, SearchResult, Step, StepKind};
 use connect_bench::host::Environment;
 use connect_bench::outcome::ErrorKind;
 use connect_bench::plan::{Executor, FetchPlan, Plan, ProgramPlan, PublishPlan, ScenarioPlan, Target};
@@ -36,6 +36,8 @@ pub(crate) struct Shape {
     pub(crate) even: bool,
     /// Whether servers were asked how they are.
     pub(crate) servers: bool,
+    /// Whether a ramp raises requests per second until objectives break, not VUs.
+    pub(crate) rates: bool,
     /// Days after the first of January on which it was made.
     pub(crate) day: i64,
 }
@@ -52,6 +54,7 @@ impl Shape {
             finished: true,
             even: false,
             servers: false,
+            rates: false,
             day: 0,
         }
     }
@@ -76,6 +79,9 @@ fn constant(vus: u32, length: u64) -> Executor {
 fn plan(shape: &Shape) -> Plan {
     let length = shape.warm_up + shape.steady;
     let fetching = match shape.command {
+        "ramp" if shape.rates => {
+            Executor::SearchedRate { start_rate: 10, max_rate: 2000, pre_allocated_vus: 20, max_vus: 512 }
+        }
         "ramp" => Executor::Searched { start_vus: 1, max_vus: 512 },
         _ => constant(VUS, length),
     };
@@ -287,7 +293,7 @@ pub(crate) fn write(root: &Path, shape: &Shape) -> (PathBuf, Summary) {
     }
     let mut summary = builder.finish(if shape.finished { RunState::Finished } else { RunState::Partial });
     if shape.command == "ramp" {
-        summary.search = Some(search(shape));
+        summary.search = Some(if shape.rates { search_of_rates(shape) } else { search(shape) });
     }
     if shape.finished {
         directory.write_summary(&summary).unwrap();
@@ -339,4 +345,52 @@ fn search(shape: &Shape) -> Search {
         notes: vec!["A note of the search.".to_owned()],
     };
     Search { result, steps }
+}
+
+/// A search for the highest rate that keeps two objectives on the same curve: twelve stages, of which 1100 per second
+/// is the best.
+fn search_of_rates(shape: &Shape) -> Search {
+    let (kept, broken) = (1100, 1200);
+    let step = |rate: u32| {
+        // The p95 of a queue that takes 1250 per second.
+        let p95_ms = 60.0 + 20_000.0 / (1250.0 - f64::from(rate)).max(10.0);
+        let objective = "http_req_duration: p(95)<200";
+        Step {
+            vus: rate / 20 + 1,
+            rate: Some(rate),
+            change_vs_best: None,
+            requests_per_second: f64::from(rate),
+            mean_ms: Some(0.5 * p95_ms),
+            p50_ms: Some(0.4 * p95_ms),
+            p95_ms: Some(p95_ms),
+            p99_ms: Some(1.6 * p95_ms),
+            decision: if rate > kept { format!("broke {objective}") } else { "keeps the objectives".to_owned() },
+            ..search(shape).steps[0].clone()
+        }
+    };
+    let rates = [10, 20, 40, 80, 160, 320, 640, 1280, 900, 1000, kept, broken];
+    let Search { result, .. } = search(shape);
+    let result = SearchResult {
+        outcome: Outcome::ObjectivesKept,
+        vus: None,
+        rate: Some(kept),
+        saturation_vus: None,
+        vus_ci: None,
+        knee_vus: None,
+        requests_per_second: Some(f64::from(kept)),
+        at_vus: None,
+        knee: None,
+        tested_vus: None,
+        kept: Some(Kept {
+            objectives: vec!["p(95)<200".to_owned()],
+            vus: kept / 20 + 1,
+            rate: Some(kept),
+            requests_per_second: f64::from(kept),
+            broken_at_vus: None,
+            broken_at_rate: Some(broken),
+            broken: Some("p(95)<200".to_owned()),
+        }),
+        ..result
+    };
+    Search { result, steps: rates.map(step).to_vec() }
 }

@@ -123,4 +123,6 @@ fn where_the_first_rate_is_too_much_lower_ones_are_tried() {
     assert!((2..=3).contains(&result.rate.unwrap()), "{result:?}");
     let (_, never) = highest_rate((1, 4.0), &["p(50)<1ms"], 5);
     assert!(matches!(&never.outcome, Outcome::Aborted { reason } if reason.contains("1 requests")), "{never:?}");
+    // What broke the objectives is not "the highest rate that keeps them".
+    assert_eq!((never.rate, never.vus, never.requests_per_second), (None, None, None));
 }

@@ -103,13 +103,14 @@ impl Search {
     }
 
     /// Without saturation: the stage with the greatest throughput, or the largest clean one if the generator was
-    /// the limit.
+    /// the limit; of a search for objectives the one that kept them, or nothing.
     fn best_seen(&self, result: &mut SearchResult, points: &[Point]) {
         let is_open = self.config.raised == Raised::Rate;
-        let level = result.kept.as_ref().map(|kept| f64::from(kept.rate.unwrap_or(kept.vus)));
+        let level = self.kept().map(|kept| f64::from(kept.rate.unwrap_or(kept.vus)));
         let kept = |point: &&Point| level == Some(point.vus);
         let best = match result.outcome {
-            Outcome::ObjectivesKept => points.iter().find(kept),
+            // However it ended: what broke the objectives is no answer to the question.
+            _ if matches!(self.config.method, Method::Objectives { .. }) => points.iter().find(kept),
             Outcome::GeneratorLimited => points.last(),
             _ => points.iter().max_by(|a, b| a.per_s.total_cmp(&b.per_s)),
         };

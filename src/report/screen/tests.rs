@@ -167,6 +167,32 @@ fn ramp() -> Watch {
     watch
 }
 
+/// A search for the highest rate that keeps objectives, in its sixth stage.
+fn rates() -> Watch {
+    let executor = Executor::SearchedRate { start_rate: 10, max_rate: 2000, pre_allocated_vus: 20, max_vus: 512 };
+    let mut watch = Watch::new(Arc::new(Plan { thresholds: Vec::new(), ..plan("ramp", executor, true) }));
+    let steps = [10, 20, 40, 80, 160].map(|rate| Step {
+        rate: Some(rate),
+        p95_ms: Some(90.0),
+        decision: "keeps the objectives".to_owned(),
+        ..step(rate / 20 + 1, f64::from(rate))
+    });
+    for at in 0..120 {
+        let progress = Progress {
+            rate: Some(320),
+            phase: Phase::Sweep,
+            vus: 0,
+            stage_s: 17.0,
+            requests_per_second: Some(318.4),
+            plus_minus: Some(4.7),
+            next: "looking whether 320 requests per second keep the objectives".to_owned(),
+            remaining_s: 131.0,
+        };
+        watch.second(&second(at, 320, 17), Some((progress, &steps)), &[]);
+    }
+    watch
+}
+
 fn drawn(watch: &Watch, look: Look, (width, height): (u16, u16)) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(watch, look, frame.area(), frame.buffer_mut())).unwrap();
@@ -190,6 +216,11 @@ fn a_load_on_a_large_terminal() {
 #[test]
 fn a_ramp_at_80_by_24() {
     insta::assert_snapshot!(shown(&ramp(), Page::Overview, (80, 24)));
+}
+
+#[test]
+fn a_ramp_of_the_rate_at_80_by_24() {
+    insta::assert_snapshot!(shown(&rates(), Page::Overview, (80, 24)));
 }
 
 #[test]
@@ -220,7 +251,7 @@ fn before_the_first_second_nothing_is_claimed() {
 
 #[test]
 fn whatever_the_size_the_first_and_the_last_line_are_there_and_nothing_is_drawn_outside() {
-    for watch in [load(), ramp()] {
+    for watch in [load(), ramp(), rates()] {
         for width in (1..200).step_by(7) {
             for height in (1..60).step_by(3) {
                 for page in [Page::Overview, Page::Errors, Page::Nodes, Page::Histogram, Page::Help] {

@@ -8,6 +8,7 @@ use super::{WIDTH, insights, servers, settings, table, what, wrap};
 use crate::capacity::agreement::Agreement;
 use crate::capacity::search::{Outcome, SearchResult, Step};
 use crate::insight;
+use crate::plan::Executor;
 use crate::steady::SteadyState;
 use crate::summary::{Figures, RunState, Search, Summary};
 
@@ -77,14 +78,14 @@ pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> 
             let clean = match (result.rate, result.vus) {
                 (Some(per_s), _) => format!("Clean up to {per_s} requests per second that were due, in {took}."),
                 (_, Some(vus)) => format!("Clean up to {vus} VUs with {rate} requests per second, in {took}."),
-                _ => format!("No stage was clean, in {took}."),
+                _ => format!("No stage before that gives an answer, in {took}."),
             };
             format!(
                 "{stopped}NO ANSWER: the generator was the limit, not the server. {clean} Use a machine with more or \
                  quieter cores."
             )
         }
-        Outcome::ObjectivesKept => format!("{stopped}{}", objectives(result)),
+        Outcome::ObjectivesKept => format!("{stopped}{}", objectives(summary, result)),
         Outcome::HighestStage => format!(
             "{stopped}Staircase: the highest stage has {vus} VUs and {rate} requests per second, in {took}. That is no \
              saturation; leave out --method for the fewest VUs with the plateau's throughput."
@@ -99,15 +100,20 @@ pub(in crate::report) fn sentences(summary: &Summary, result: &SearchResult) -> 
 }
 
 /// The most VUs that keep what was to be kept.
-fn objectives(result: &SearchResult) -> String {
+fn objectives(summary: &Summary, result: &SearchResult) -> String {
     let Some(kept) = &result.kept else { return MISSING.to_owned() };
     let rate = significant(kept.requests_per_second);
     let what = kept.objectives.join(" and ");
     let took = duration(result.elapsed_s);
+    let executor = summary.plan.fetch_scenario().map(|at| &summary.plan.scenarios[at].executor);
+    let unbroken = |reached: u32, most: Option<u64>, flag: &str| match most {
+        Some(most) if u64::from(reached) < most => "none was broken in the time there was".to_owned(),
+        _ => format!("none was broken; raise {flag} to see where they are"),
+    };
     if let Some(per_s) = kept.rate {
         let end = match (&kept.broken_at_rate, &kept.broken) {
             (Some(rate), Some(broken)) => format!("{rate} per second are too many: {broken}"),
-            _ => "none was broken; raise --max-rate to see where they are".to_owned(),
+            _ => unbroken(per_s, executor.and_then(Executor::max_rate), "--max-rate"),
         };
         return format!(
             "{what}: kept by up to {per_s} requests per second that come at random times (open model), with up to {} VUs \
@@ -117,7 +123,7 @@ fn objectives(result: &SearchResult) -> String {
     }
     let end = match (&kept.broken_at_vus, &kept.broken) {
         (Some(vus), Some(broken)) => format!("{vus} VUs are too many: {broken}"),
-        _ => "none was broken; raise --max-vus to see where they are".to_owned(),
+        _ => unbroken(kept.vus, executor.map(|executor| u64::from(executor.max_vus())), "--max-vus"),
     };
     format!("{what}: kept by up to {} VUs, at {rate} requests per second, in {took}; {end}.", kept.vus,)
 }
