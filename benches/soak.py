@@ -9,8 +9,10 @@ At the end it is asked and printed:
 
 - memory: the slope of anonymous resident memory by least squares over the last three quarters, in MB per hour, and its peak;
 - open files: the least and the most;
-- counts: scheduled = completed + failed + dropped + interrupted, and the seconds add up to the whole. (The sandbox's own
-  counts die with it when it is killed; against those every short run of `tests/cli` is held, exactly.)
+- counts: scheduled = completed + failed + dropped + interrupted, and the seconds add up to the whole; and what was sent
+  against what both sandboxes counted. The first is asked immediately before it is killed, so that what came in between is
+  not known: at most what failed because a connection broke may differ, a request of each VU, and a tenth of a second.
+  (Without faults the two are equal; so says every short run of `tests/cli`.)
 - the incidents; and that the report is complete.
 
 Exit code 1 where memory grows by more than 5 MB an hour (beyond its error), files by more than 64, counts do not add up, or
@@ -25,6 +27,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+
+
+def counted(server, key):
+    """Requests that the sandbox at this address has taken."""
+    asked = urllib.request.Request(f"{server}/__sandbox__/stats", headers={"Authorization": f"Key {key}"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        return json.load(answer)["requests"]["total"]
 
 
 def slope(points):
@@ -71,7 +81,7 @@ def main():
             load = subprocess.Popen([program, "load", "-u", str(args.vus), "-d", f"{seconds}s", "--warmup", "5s", "--json",
                                      "--html", "--keep-going", "--timeout", "10s"],
                                     cwd=place, env=environment, stdout=out, stderr=err)
-            began, restarted, memory, files = time.monotonic(), False, [], []
+            began, restarted, memory, files, taken = time.monotonic(), False, [], [], 0
             while load.poll() is None:
                 time.sleep(5)
                 passed = time.monotonic() - began
@@ -80,6 +90,7 @@ def main():
                     memory.append((passed / 3600, resident(load.pid)))
                     files.append(len(os.listdir(f"/proc/{load.pid}/fd")))
                 if not restarted and passed > seconds / 3:
+                    taken = counted(server, key)
                     child.kill()
                     child.wait()
                     time.sleep(4)
@@ -88,6 +99,7 @@ def main():
                 if passed > seconds + 180:
                     load.kill()
                     sys.exit("the run did not end")
+        taken += counted(server, key)
         said = open(os.path.join(place, "err")).read()
         if load.returncode not in (0, 121):
             sys.exit(f"exit code {load.returncode}: {said}")
@@ -108,12 +120,18 @@ def main():
         by_second = sum(series["requests"]["completed"] for line in lines for series in line["window"]["series"])
         if by_second != counts["completed"]:
             faults.append(f"{by_second} completed by second, {counts['completed']} in all")
+        sent = counts["sent"] + counts["api_sent"]
+        broken = sum(error["count"] for error in document["errors"] if "status" not in str(error["kind"]))
+        slack = broken + args.vus + int(document["requests_per_second"]["all"] / 10)
+        if abs(sent - taken) > slack:
+            faults.append(f"{sent} sent, the sandboxes counted {taken}")
         if document["state"] != "finished" or not os.path.exists(os.path.join(run, "report.html")):
             faults.append("the report is not complete")
         if document["left_behind"]:
             faults.append(f"left behind: {document['left_behind']}")
         print(f"{len(lines)} s, {counts['completed']} completed, {counts['failed']} failed, "
               f"{document['requests_per_second']['all']:.0f} per second")
+        print(f"{sent} sent, the sandboxes counted {taken}; at most {slack} may differ, {broken} failed without an answer")
         every = max(1, len(memory) // 12)
         print("anonymous memory, MB: " + ", ".join(f"{mb:.1f}" for _, mb in memory[::every]))
         print(f"memory: {rise:+.2f} ± {2 * error:.2f} MB per hour, "

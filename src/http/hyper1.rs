@@ -23,7 +23,7 @@ use super::arrival::Arrival;
 use super::attempt::{Attempt, SendFault, io_kind, is_media_type};
 use super::exchange::HeadParts;
 use super::meter::{Marks, Metered};
-use super::quiet::Quiet;
+use super::quiet::{Patient, Quiet};
 use super::request::Exchange;
 use crate::connection_options::Coding;
 use crate::outcome::ErrorKind;
@@ -86,7 +86,7 @@ impl Template {
     }
 }
 
-type Driver<S> = http1::Connection<TokioIo<Metered<S>>, Full<Bytes>>;
+type Driver<S> = http1::Connection<TokioIo<Patient<Metered<S>>>, Full<Bytes>>;
 
 /// A connection that hyper drives.
 #[derive(Debug)]
@@ -101,9 +101,11 @@ pub(super) struct Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'stat
 impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     /// Starts on a stream that was just opened.
     pub(super) async fn open(stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
-        let io = TokioIo::new(Metered::new(stream, marks));
-        let (sender, connection) = http1::handshake(io).await.map_err(|e| classify(&e).kind)?;
-        Ok(Connection { sender, connection: Box::pin(connection), quiet: Quiet::default(), done: false })
+        let quiet = Quiet::default();
+        let io = TokioIo::new(Patient::new(Metered::new(stream, marks), &quiet));
+        let opened = http1::handshake(io).await;
+        let (sender, connection) = opened.map_err(|e| classify(&e).kind)?;
+        Ok(Connection { sender, connection: Box::pin(connection), quiet, done: false })
     }
 
     /// Polls an idle connection once, to see whether the server closed it.

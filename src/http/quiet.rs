@@ -3,9 +3,15 @@
 //! hyper's halves of a connection talk over channels. Where one task polls both of them, each message wakes the task that
 //! is running, which is then scheduled and polled once more for nothing: a tenth of what a request costs.
 
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const LOUD: u8 = 0;
 const QUIET: u8 = 1;
@@ -35,7 +41,11 @@ impl Wake for Bell {
 
 /// The waker that is handed to everything that one task polls together. Lives on one thread with what it is handed to.
 #[derive(Debug, Default)]
-pub(super) struct Quiet(Option<(Arc<Bell>, Waker)>);
+pub(super) struct Quiet {
+    bell: Option<(Arc<Bell>, Waker)>,
+    /// Whether the [`Patient`] stream had nothing to read in this poll.
+    empty: Rc<Cell<bool>>,
+}
 
 impl Quiet {
     /// Polls with a waker that is quiet meanwhile. What called it is no reason to poll again if the whole is ready, for
@@ -46,12 +56,13 @@ impl Quiet {
         cx: &mut Context<'_>,
         polled: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        let known = matches!(&self.0, Some((bell, _)) if bell.waker.will_wake(cx.waker()));
+        self.empty.set(false);
+        let known = matches!(&self.bell, Some((bell, _)) if bell.waker.will_wake(cx.waker()));
         if !known {
             let bell = Arc::new(Bell { waker: cx.waker().clone(), state: AtomicU8::new(LOUD) });
-            self.0 = Some((bell.clone(), Waker::from(bell)));
+            self.bell = Some((bell.clone(), Waker::from(bell)));
         }
-        let Some((bell, waker)) = &self.0 else { return polled(cx) };
+        let Some((bell, waker)) = &self.bell else { return polled(cx) };
         bell.state.store(QUIET, Ordering::Relaxed);
         let polled = polled(&mut Context::from_waker(waker));
         let called = bell.state.swap(LOUD, Ordering::Relaxed) == CALLED;
@@ -63,11 +74,65 @@ impl Quiet {
 
     /// Does what may call, and is followed by a poll of whoever would be woken by it.
     pub(super) fn before_poll<T>(&self, act: impl FnOnce() -> T) -> T {
-        let Some((bell, _)) = &self.0 else { return act() };
+        let Some((bell, _)) = &self.bell else { return act() };
         bell.state.store(QUIET, Ordering::Relaxed);
         let done = act();
         bell.state.store(LOUD, Ordering::Relaxed);
         done
+    }
+}
+
+/// A stream that is only polled by what [`Quiet::poll`] calls, and that is asked once in each such poll.
+///
+/// hyper asks up to three times whether there is something to read. What was empty stays so until the task is woken: the
+/// runtime calls the waker that the first question left behind, and the next poll asks again.
+#[derive(Debug)]
+pub(super) struct Patient<S> {
+    inner: S,
+    empty: Rc<Cell<bool>>,
+}
+
+impl<S> Patient<S> {
+    /// Wraps a stream that is polled together with everything else that `quiet` polls.
+    pub(super) fn new(inner: S, quiet: &Quiet) -> Patient<S> {
+        Patient { inner, empty: quiet.empty.clone() }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.empty.get() {
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.empty.set(polled.is_pending());
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
@@ -147,5 +212,34 @@ mod tests {
             let _ = quiet.poll(&mut Context::from_waker(&task), waits);
         }
         assert_eq!(counts.each_ref().map(|count| woken(count)), [1, 1]);
+    }
+
+    #[test]
+    fn a_stream_is_asked_once_in_a_poll_and_again_in_the_next() {
+        struct Asked(usize);
+        impl AsyncRead for Asked {
+            fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                self.0 += 1;
+                // Something comes before the third question.
+                if self.0 < 3 {
+                    return Poll::Pending;
+                }
+                buf.put_slice(b"x");
+                Poll::Ready(Ok(()))
+            }
+        }
+        let mut quiet = Quiet::default();
+        let mut stream = Patient::new(Asked(0), &quiet);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut thrice = |quiet: &mut Quiet| {
+            quiet.poll(&mut cx, |cx| {
+                let mut space = [0; 8];
+                let mut ask = || Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut space)).is_ready();
+                Poll::Ready(([ask(), ask(), ask()], stream.inner.0))
+            })
+        };
+        assert_eq!(thrice(&mut quiet), Poll::Ready(([false; 3], 1)));
+        assert_eq!(thrice(&mut quiet), Poll::Ready(([false; 3], 2)));
+        assert_eq!(thrice(&mut quiet), Poll::Ready(([true; 3], 5)));
     }
 }
