@@ -1,12 +1,14 @@
 //! `--server-metrics`: on the time line of a run, from the sandbox, from Prometheus itself, from servers that are hostile,
 //! slow or gone.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 
 use crate::support::{Bench, Sandbox, canary, number};
 
@@ -157,43 +159,55 @@ async fn what_cannot_be_asked_is_a_wrong_command_line() {
     bench.load(&["--sandbox", "--server-metrics-every=100ms"]).await.fails(2, &["from 1s to 1m"]);
 }
 
-/// Debian's, which `.ci/run` installs: what a Go program with Prometheus' own client really writes.
-#[tokio::test]
-async fn prometheus_itself_is_understood() {
+/// A program of Debian's that serves `/metrics`, which `.ci/run` installs; none where it is missing.
+async fn exporter(name: &str, folder: &Path, args: &[&str]) -> Option<(Child, String)> {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let bench = Bench::new();
-    bench.file("prometheus.yml", "global: {}\n");
-    let mut command = tokio::process::Command::new("prometheus");
-    command
-        .arg(format!("--web.listen-address={free}"))
-        .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"]);
-    command
-        .current_dir(bench.path())
-        .kill_on_drop(true)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let Ok(mut prometheus) = command.spawn() else {
-        assert!(std::env::var_os("CI").is_none(), "prometheus is not installed");
-        eprintln!("skipped: prometheus is not installed");
-        return;
+    let mut command = Command::new(name);
+    command.arg(format!("--web.listen-address={free}")).args(args).current_dir(folder).kill_on_drop(true);
+    let Ok(mut child) = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        assert!(std::env::var_os("CI").is_none(), "{name} is not installed");
+        return None;
     };
-    let url = format!("http://{free}/metrics");
-    while reqwest::get(&url).await.is_err() {
-        assert!(prometheus.try_wait().unwrap().is_none(), "prometheus ended");
+    while reqwest::get(format!("http://{free}/metrics")).await.is_err() {
+        assert!(child.try_wait().unwrap().is_none(), "{name} ended");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let target = format!("http://{free}/-/ready");
-    let flags =
-        ["load", "--url", &target, "-u", "2", "-d", "6s", "--warmup", "0s", "--json", "--server-metrics", "/metrics"];
-    let ended = bench.run(&[&flags[..], &OFTEN].concat()).await;
+    Some((child, format!("http://{free}")))
+}
+
+/// What Go programs with Prometheus' own client really write, and node-exporter of the machine.
+#[tokio::test]
+async fn prometheus_and_node_exporter_themselves_are_understood() {
+    let bench = Bench::new();
+    bench.file("prometheus.yml", "global: {}\n");
+    let own = ["--config.file=prometheus.yml", "--storage.tsdb.path=data"];
+    let Some((mut prometheus, url)) = exporter("prometheus", bench.path(), &own).await else { return };
+    let Some((mut machine, machine_url)) = exporter("prometheus-node-exporter", bench.path(), &[]).await else {
+        return;
+    };
+    let (target, machine_page) = (format!("{url}/-/ready"), format!("--server-metrics={machine_url}/metrics"));
+    let flags = ["load", "--url", &target, "-u", "2", "-d", "6s", "--warmup", "0s", "--json", &machine_page];
+    let ended = bench.run(&[&flags[..], &["--server-metrics", "/metrics"], &OFTEN].concat()).await;
     ended.passes();
     let document = ended.json();
-    let place = place(&document, &url);
-    assert_eq!((place["failures"].as_u64(), place["restarts_s"].as_array().unwrap().len()), (Some(0), 0), "{place:#}");
-    assert!(number(figure(place, "process_cpu_cores"), "/mean") > 0.0, "{place:#}");
-    let memory = number(figure(place, "process_memory_bytes"), "/max");
-    assert!((1e7..2e9).contains(&memory), "{memory}");
-    assert!(number(figure(place, "process_open_files"), "/min") >= 5.0, "{place:#}");
+    let place = |part: &str| {
+        let place = place(&document, part);
+        let restarts = place["restarts_s"].as_array().unwrap().len();
+        assert_eq!((place["failures"].as_u64(), restarts), (Some(0), 0), "{place:#}");
+        place
+    };
+    let within = |place: &Value, metric: &str, which: &str, range: std::ops::RangeInclusive<f64>| {
+        let value = number(figure(place, metric), which);
+        assert!(range.contains(&value), "{metric} {value}: {place:#}");
+    };
+    let process = place(&url);
+    within(process, "process_cpu_cores", "/mean", 1e-6..=1e3);
+    within(process, "process_memory_bytes", "/max", 1e7..=2e9);
+    within(process, "process_open_files", "/min", 5.0..=1e6);
+    let machine_says = place(&machine_url);
+    within(machine_says, "machine_cpu_share", "/max", 1e-6..=1.0);
+    within(machine_says, "machine_memory_share", "/mean", 1e-6..=1.0);
+    within(machine_says, "machine_load_1m", "/min", 0.0..=1e4);
     prometheus.kill().await.unwrap();
+    machine.kill().await.unwrap();
 }
