@@ -38,6 +38,7 @@ mod node;
 mod processes;
 mod profile;
 mod reply;
+mod scratch;
 mod server;
 mod simulate;
 mod sockets;
@@ -58,6 +59,7 @@ use bundles::BundleDir;
 use cluster::Cluster;
 use launcher::Launcher;
 use node::Shared;
+use scratch::Scratch;
 use store::Store;
 
 /// Unpacks an uploaded bundle into a directory that is made anew, as a deploy does; returns its manifest. Blocks.
@@ -306,12 +308,10 @@ fn run(config: Config, ready: &mpsc::Sender<Result<Begun, StartError>>, stopped:
     });
 }
 
-async fn begin(config: Config, temporary: &mut Option<tempfile::TempDir>) -> Result<(TcpListener, Begun), StartError> {
+async fn begin(config: Config, temporary: &mut Option<Scratch>) -> Result<(TcpListener, Begun), StartError> {
     let root = match &config.data_dir {
         Some(dir) => dir.clone(),
-        None => {
-            temporary.insert(tempfile::Builder::new().prefix("connect-bench-sandbox-").tempdir()?).path().to_owned()
-        }
+        None => temporary.insert(Scratch::new(&std::env::temp_dir(), "connect-bench-sandbox-")?).path().to_owned(),
     };
     let unusable = |error| StartError::Data(root.clone(), error);
     std::fs::create_dir_all(&root).map_err(unusable)?;

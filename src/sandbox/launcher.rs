@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::catalog::Item;
 use super::processes::Processes;
+use super::scratch::Scratch;
 use super::store::Store;
 
 mod environment;
@@ -40,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// Lines of a process's log that a failed task shows.
 const SHOWN: usize = 40;
 /// The longest path of a folder for sockets: with their names they have to fit into 107 bytes.
-const SOCKET_FOLDER: usize = 80;
+const SOCKET_FOLDER: usize = 70;
 
 /// Real processes: how they are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +67,7 @@ struct Inner {
     /// Replaced, and not over yet.
     leaving: Mutex<Vec<Arc<Running>>>,
     /// Sockets, scripts, and the homes of processes: removed at the end.
-    _folder: tempfile::TempDir,
+    _folder: Scratch,
 }
 
 /// What a request or a deploy knows of the content that it is for.
@@ -294,10 +295,10 @@ impl From<Wanted<'_>> for Place {
 }
 
 /// A folder whose sockets have names that are short enough.
-fn folder() -> io::Result<tempfile::TempDir> {
+fn folder() -> io::Result<Scratch> {
     let usual = std::env::temp_dir();
     let short = if usual.as_os_str().len() < SOCKET_FOLDER { usual } else { PathBuf::from("/tmp") };
-    tempfile::Builder::new().prefix("connect-bench-").tempdir_in(short)
+    Scratch::new(&short, "connect-bench-processes-")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -146,3 +146,21 @@ async fn any_command_says_what_a_killed_run_may_have_left() {
     bench.run(&["cleanup"]).await.passes();
     assert!(bench.run(&["runs", "list"]).await.stderr.is_empty());
 }
+
+#[tokio::test]
+async fn what_a_killed_sandbox_left_is_removed_by_the_next_one() {
+    let place = tempfile::tempdir().unwrap();
+    let by = ["env".to_owned(), format!("TMPDIR={}", place.path().display())];
+    let folders = || std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let mut killed = Sandbox::quick_by(&by, &[]).await;
+    let left = folders();
+    let alive = Sandbox::quick_by(&by, &[]).await;
+    killed.kill().await;
+    assert_eq!((left.len(), folders().len()), (1, 2));
+    let next = Sandbox::quick_by(&by, &[]).await;
+    assert!(folders().len() == 2 && !folders().contains(&left[0]), "{left:?} of {:?}", folders());
+    // Of those that live nothing is missing.
+    for sandbox in [&alive, &next] {
+        assert!(!sandbox.create("still-works").await.is_empty());
+    }
+}
