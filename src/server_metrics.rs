@@ -189,7 +189,8 @@ impl Metric {
         let per_s = |name| more(name).zip(before).map(|(more, before)| more / (now.at_s - before.at_s));
         let ratio = |part: Option<f64>, of: Option<f64>| Some(part? / of.filter(|of| *of > 0.0)?);
         let value = match self {
-            Metric::MachineCpuShare => ratio(more(CPU_BUSY), more(CPU_ALL)),
+            // Sums over modes and cores are rounded: of a machine that is never idle it would be a hair more than all.
+            Metric::MachineCpuShare => ratio(more(CPU_BUSY), more(CPU_ALL)).map(|share| share.min(1.0)),
             Metric::ProcessCpuCores => per_s(PROCESS_CPU),
             Metric::MachineMemoryShare => ratio(is(MEMORY_FREE), is(MEMORY_ALL)).map(|free| 1.0 - free),
             Metric::ProcessMemoryBytes => is(PROCESS_MEMORY),

@@ -203,12 +203,13 @@ mod tests {
                 scrape(0.0, &values(10.0, 5.0, 10.0, 1.0)),
                 scrape(5.0, &values(30.0, 20.0, 110.0, 3.0)),
                 scrape(10.0, &values(30.0, 20.0, 110.0, 3.0)),
+                scrape(15.0, &values(40.0, 30.000_000_01, 110.0, 3.0)),
             ],
         );
-        assert_eq!(figure(&place, Metric::MachineCpuShare).points, [(2.5, 0.75)]);
+        assert_eq!(figure(&place, Metric::MachineCpuShare).points, [(2.5, 0.75), (12.5, 1.0)]);
         assert_eq!(figure(&place, Metric::RequestMeanMs).points, [(2.5, 20.0)]);
         // Without a count of its own, the count of the times.
-        assert_eq!(figure(&place, Metric::RequestsPerS).points, [(2.5, 20.0), (7.5, 0.0)]);
+        assert_eq!(figure(&place, Metric::RequestsPerS).points, [(2.5, 20.0), (7.5, 0.0), (12.5, 0.0)]);
     }
 
     #[test]
