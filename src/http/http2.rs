@@ -209,6 +209,11 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
             });
             match frame.await {
                 None => break,
+                // A gateway whose server died ends the stream before the content length is reached. That is malformed
+                // (RFC 9113 §8.1.1), but what people look for is a response that was cut off.
+                Some(Err(e)) if is_malformed(&e) && body.size_hint().exact().is_some_and(|left| left > 0) => {
+                    return Err(SendFault::of(ErrorKind::Closed));
+                }
                 Some(Err(e)) => return Err(classify(&e)),
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref().filter(|_| kept.len() < keep) {
@@ -219,6 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         }
         Ok(())
     }
+}
+
+/// Whether it is our side that found a stream against the protocol.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let inner = std::error::Error::source(error).and_then(|inner| inner.downcast_ref::<h2::Error>());
+    inner.is_some_and(|e| e.is_reset() && e.is_library() && e.reason() == Some(h2::Reason::PROTOCOL_ERROR))
 }
 
 /// The class of a hyper error, and whether the server says that it never looked at the request.
