@@ -162,8 +162,11 @@ async fn a_process_that_was_stopped_for_a_while_says_so() {
     assert!(document["generator"]["valid"] == false && ended.code == Some(121), "{document:#}");
     let seen = incident(&document, "stopped");
     assert!(number(seen, "/recovered_s") > number(seen, "/to_s"), "{document:#}");
-    // Nobody else is blamed.
-    assert!(document["incidents"].as_array().unwrap().iter().all(|one| one["blame"] == "generator"), "{document:#}");
+    // Nobody else is blamed for those seconds. (At other times this machine may be too busy for the server, too.)
+    let (from_s, to_s) = (number(seen, "/from_s"), number(seen, "/to_s"));
+    let mut others = document["incidents"].as_array().unwrap().iter().filter(|one| one["blame"] != "generator");
+    let overlaps = |one: &Value| number(one, "/from_s") <= to_s && number(one, "/to_s") >= from_s;
+    assert!(!others.any(overlaps), "{document:#}");
     assert_eq!(number(&document, "/requests/failed"), 0.0, "{document:#}");
     let spoilt = document["insights"].as_array().unwrap().iter().find(|one| one["id"] == "generator-bound").unwrap();
     assert!(spoilt["finding"].as_str().unwrap().contains("stood still"), "{document:#}");
