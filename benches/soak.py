@@ -132,7 +132,7 @@ def main():
             faults.append(f"left behind: {document['left_behind']}")
         print(f"{len(lines)} s, {counts['completed']} completed, {counts['failed']} failed, "
               f"{document['requests_per_second']['all']:.0f} per second")
-        print(f"{sent} sent, {counts['retried']} of them again, the sandboxes counted {taken}; {broken} failed without an answer, "
+        print(f"{sent} sent, {counts['retried']} more once again, the sandboxes counted {taken}; {broken} failed without an answer, "
               f"at most {slack} may differ")
         every = max(1, len(memory) // 12)
         print("anonymous memory, MB: " + ", ".join(f"{mb:.1f}" for _, mb in memory[::every]))

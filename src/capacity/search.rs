@@ -161,7 +161,8 @@ pub enum Outcome {
     Saturated,
     /// It still grew at the largest number of VUs that could be used; `vus` is the best seen.
     NotSaturated,
-    /// The generator was the limit before the server; `vus` is the largest number that was clean.
+    /// The generator was the limit before the server; `vus`, or `rate`, is the largest that was clean, and kept the
+    /// objectives where there are any.
     GeneratorLimited,
     /// `vus`, or `rate`, is the most that keeps the objectives; `kept` says more.
     ObjectivesKept,

@@ -210,7 +210,8 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
             match frame.await {
                 None => break,
                 // A gateway whose server died ends the stream before the content length is reached. That is malformed
-                // (RFC 9113 §8.1.1), but what people look for is a response that was cut off.
+                // (RFC 9113 §8.1.1), but what people look for is a response that was cut off. (One whose last frame goes
+                // beyond the content length looks the same from here.)
                 Some(Err(e)) if is_malformed(&e) && body.size_hint().exact().is_some_and(|left| left > 0) => {
                     return Err(SendFault::of(ErrorKind::Closed));
                 }

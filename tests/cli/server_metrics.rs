@@ -181,8 +181,10 @@ async fn prometheus_and_node_exporter_themselves_are_understood() {
     let bench = Bench::new();
     bench.file("prometheus.yml", "global: {}\n");
     let own = ["--config.file=prometheus.yml", "--storage.tsdb.path=data"];
-    let Some((mut prometheus, url)) = exporter("prometheus", bench.path(), &own).await else { return };
-    let Some((mut machine, machine_url)) = exporter("prometheus-node-exporter", bench.path(), &[]).await else {
+    let of_itself = exporter("prometheus", bench.path(), &own).await;
+    let of_the_machine = exporter("prometheus-node-exporter", bench.path(), &[]).await;
+    let (Some((mut prometheus, url)), Some((mut machine, machine_url))) = (of_itself, of_the_machine) else {
+        eprintln!("skipped: prometheus or prometheus-node-exporter is not installed");
         return;
     };
     let (target, machine_page) = (format!("{url}/-/ready"), format!("--server-metrics={machine_url}/metrics"));

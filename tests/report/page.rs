@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use connect_bench::report::archive::Archive;
+use connect_bench::report::text;
 use serde_json::Value;
 
 use crate::runs::{Shape, write};
@@ -86,5 +87,19 @@ fn the_policy_of_a_page_allows_what_it_consists_of_and_nothing_else() {
     for outside in ["src=", "href=", "url(", "@import", " style=", " onclick", "http://www", "fetch(", "import("] {
         let of_ours = page.split("connect-bench-data").next().unwrap();
         assert!(!of_ours.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn a_search_that_broke_nothing_says_whether_the_limit_or_the_time_ended_it() {
+    let place = tempfile::tempdir().unwrap();
+    // Never more than 2000 per second.
+    let (run, summary) = write(place.path(), &Shape { command: "ramp", rates: true, ..Shape::load(30) });
+    for (rate, says) in [(1100, "none was broken in the time there was"), (2000, "none was broken; raise --max-rate")] {
+        let mut search = summary.search.clone().unwrap();
+        let kept = search.result.kept.as_mut().unwrap();
+        (kept.rate, kept.broken_at_rate, kept.broken) = (Some(rate), None, None);
+        let told = text::ramp(&summary, &search, &run);
+        assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(says), "{told}");
     }
 }

@@ -193,6 +193,10 @@ fn a_generator_at_its_limit_is_not_the_server() {
     let (search, result) = search_of(SearchConfig::standard(), ONE_NODE, limited_from(20));
     assert_eq!((&result.outcome, result.vus), (&Outcome::GeneratorLimited, Some(16)), "{result:?}");
     assert!(search.steps().last().unwrap().decision.contains("CPU 91 %"));
+    // A search for objectives says the most that was seen to keep them.
+    let keeping = SearchConfig::standard().keeping(vec!["avg<100".parse().unwrap()]);
+    let (_, result) = search_of(keeping, ONE_NODE, limited_from(20));
+    assert_eq!((&result.outcome, result.vus), (&Outcome::GeneratorLimited, Some(16)), "{result:?}");
     // Where the curve has turned before, it does not matter.
     let (_, result) = search_of(SearchConfig::standard(), ONE_NODE, limited_from(200));
     assert_eq!(result.outcome, Outcome::Saturated, "{result:?}");
