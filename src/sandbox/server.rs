@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::capacity::NodeGone;
@@ -22,6 +23,8 @@ use super::sockets::Accepted;
 
 /// How long to wait before accepting again when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// How long a client may go on sending what was refused, until its connection is closed all the same.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Accepts and answers, for ever.
 pub(super) async fn serve(listener: TcpListener, cluster: Arc<Cluster>) {
@@ -132,8 +135,19 @@ async fn connection(stream: TcpStream, cluster: Arc<Cluster>) {
     match accepted {
         Some(TakesOver::Simulated(accepted)) => accepted.run(parts.io, parts.read_buf.to_vec()).await,
         Some(TakesOver::Process(tunnel)) => tunnel.run(&mut parts.io.into_inner(), &parts.read_buf).await,
-        None => {}
+        None => linger(parts.io.into_inner()).await,
     }
+}
+
+/// Ends a connection so that its last response arrives: closed with bytes unread (of a body that was refused) the
+/// client's system gets a reset, and may discard what the client has not read yet.
+async fn linger(mut stream: TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut unread = vec![0; 16 << 10];
+    let drained = async { while stream.read(&mut unread).await.is_ok_and(|bytes| bytes > 0) {} };
+    let _ = tokio::time::timeout(LINGER, drained).await;
 }
 
 /// Whether a connection ended because its node went away.

@@ -189,6 +189,14 @@ async fn what_is_too_large_is_refused_without_being_read() {
         let answer = answer(&sandbox, format!("{upload}Content-Length: {length}\r\n\r\n").as_bytes());
         assert!(answer.as_ref().is_none_or(|(status, _)| matches!(status, 400 | 431)), "{length}: {answer:?}");
     }
+    // Who sends all of it before reading, as rsconnect-python does, is told so and not reset.
+    let mut client = TcpStream::connect(sandbox.url().trim_start_matches("http://")).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    client.write_all(format!("{upload}Content-Length: {}\r\n\r\n", 20 << 20).as_bytes()).unwrap();
+    client.write_all(&vec![0; 20 << 20]).unwrap();
+    let mut told = String::new();
+    client.read_to_string(&mut told).unwrap();
+    assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
     // A document, a head and a number of header fields without end.
     let document = format!("{{\"name\": \"{}\"}}", "x".repeat(5 << 20));
     assert_eq!(api.send(Method::POST, "/__api__/v1/content", document, None).await.status(), 400);
