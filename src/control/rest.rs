@@ -30,6 +30,8 @@ use crate::summary::Origin;
 
 /// Most bytes of a request's body.
 const MAX_BODY: usize = 64 * 1024;
+/// What is read of a body that is longer: closed with bytes unread, a connection is reset, and the refusal may be lost.
+const MAX_READ: usize = 1 << 20;
 /// The control loop looks at what is asked many times a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -230,7 +232,7 @@ fn read(body: &[u8], board: &Board) -> Result<Vec<Ask>, String> {
 }
 
 async fn patch_status(State(desk): State<Arc<Desk>>, body: Body) -> Response {
-    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
+    let Some(body) = axum::body::to_bytes(body, MAX_READ).await.ok().filter(|body| body.len() <= MAX_BODY) else {
         return error(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB, or broke off");
     };
     let asks = match read(&body, &desk.board) {

@@ -101,7 +101,8 @@ fn a_node_that_is_killed_disrupts_its_own_sessions_and_not_the_service() {
     let told = document["rehearsal"].as_array().unwrap();
     assert_eq!(told.len(), 3, "{said} {document}");
     let (kill, start, exec) = (&told[0], &told[1], &told[2]);
-    assert_eq!((&kill["action"], &kill["node"]), (&json!("node kill 2"), &json!("node-2")), "{kill}");
+    let killed = (&kill["action"], &kill["node"]);
+    assert_eq!(killed, (&json!("node kill 2"), &json!("node-2")), "{kill} {:#?}", unusual(&rehearsal));
     // VUs that share the two nodes in turn: three of six, and whoever publishes.
     assert!(kill["lost"].as_u64().unwrap() > 0 && kill["vus_moved"].as_u64().unwrap() >= 3, "{kill}");
     assert_eq!((&kill["others_failed"], &kill["others_left"]), (&json!(0), &json!(0)), "{kill}");

@@ -10,8 +10,9 @@ async fn the_highest_rate_is_found_and_held() {
     let bench = Bench::on(&sandbox);
     let slo = ["ramp", "--slo", "p(95)<5s", "--slo", "error_rate<1%", "--open", "--max-rate", "10", "--max-vus", "50"];
     let mut running = bench.start(&[&slo[..], &["--no-publish", "--then-load", "5s", "--json"]].concat());
-    // A minute of warm-up and as long a stage are more than a run may take otherwise.
-    running.seconds(90).await;
+    // A minute of warm-up and as long a stage are more than a run may take otherwise. One that the generator limits is over
+    // before.
+    running.seconds_or_end(90).await;
     let ended = running.end().await;
     let document = ended.json();
     let step = &document["steps"][0];

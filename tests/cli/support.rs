@@ -295,18 +295,23 @@ impl Running<'_> {
 
     /// Waits until the run has written this many seconds.
     pub(crate) async fn seconds(&mut self, seconds: usize) {
-        loop {
-            if self.written() >= seconds {
-                return;
-            }
+        if !self.seconds_or_end(seconds).await {
+            let mut said = String::new();
+            self.child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
+            panic!("{}: ended before {seconds} s: {said}", self.shown);
+        }
+    }
+
+    /// Waits until the run has written this many seconds, or has ended before: then `false`.
+    pub(crate) async fn seconds_or_end(&mut self, seconds: usize) -> bool {
+        while self.written() < seconds {
             assert!(self.began.elapsed() < PATIENCE, "{}: no seconds were written", self.shown);
             if self.child.try_wait().unwrap().is_some() {
-                let mut said = String::new();
-                self.child.stderr.take().unwrap().read_to_string(&mut said).await.unwrap();
-                panic!("{}: ended before {seconds} s: {said}", self.shown);
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        true
     }
 
     pub(crate) fn id(&self) -> Pid {

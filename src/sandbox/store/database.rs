@@ -8,7 +8,7 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use sqlx::{AnyConnection, AnyPool, Executor as _, SqlSafeStr as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _, PgConnection, SqlSafeStr as _};
 
 use super::Result;
 
@@ -16,8 +16,8 @@ use super::Result;
 const MOST_CONNECTIONS: u32 = 8;
 /// How long a request waits for a connection that works before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A node that starts is in less of a hurry than a request: its database may be starting, too.
-const TRIES_AT_START: u32 = 4;
+/// A node that starts is in less of a hurry than a request: its database may be starting, too, on a machine that is busy.
+const TRIES_AT_START: u32 = 9;
 /// What the triggers of `0002_notify_postgres.sql` tell on.
 const CHANNEL: &str = "connect_bench_changed";
 
@@ -86,12 +86,26 @@ pub(super) async fn postgres(url: &DatabaseUrl) -> Result<AnyPool> {
     let mut tries = 1;
     let pool = loop {
         match options.clone().connect(&url.0).await {
-            Err(sqlx::Error::PoolTimedOut) if tries < TRIES_AT_START => tries += 1,
+            Err(sqlx::Error::PoolTimedOut) => {
+                let reason = unreachable(url).await;
+                if tries == TRIES_AT_START {
+                    return Err(reason);
+                }
+                let left = ACQUIRE_TIMEOUT * (TRIES_AT_START - tries);
+                tracing::warn!("no connection to the database yet ({reason}); trying for {} s more", left.as_secs());
+                tries += 1;
+            }
             done => break done?,
         }
     };
     migrate(&pool, true).await?;
     Ok(pool)
+}
+
+/// Why there is no connection, which a pool does not say.
+async fn unreachable(url: &DatabaseUrl) -> sqlx::Error {
+    let connected = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect(&url.0)).await;
+    connected.ok().and_then(std::result::Result::err).unwrap_or(sqlx::Error::PoolTimedOut)
 }
 
 /// Brings the tables up to date. Of several nodes that start at once one does it, and the others wait.
