@@ -8,8 +8,9 @@ use crate::rehearsal::{QUICK, Rehearsal};
 
 /// The result of a load of so long, with what is done in it.
 fn load(rehearsal: &Rehearsal, duration: &str, at: &[[&str; 2]]) -> (Value, String) {
+    // On each node the application starts with its first request, which takes seconds where others have the machine.
     let mut args =
-        vec!["load", "-u", "6", "-d", duration, "--warmup", "2s", "--quiet", "--json", "--html", "--runs-dir", "runs"];
+        vec!["load", "-u", "6", "-d", duration, "--warmup", "6s", "--quiet", "--json", "--html", "--runs-dir", "runs"];
     at.iter().for_each(|[time, action]| args.extend(["--at", time, action]));
     let output = rehearsal.run(&args);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
