@@ -60,7 +60,7 @@ use cluster::Cluster;
 use launcher::Launcher;
 use node::Shared;
 use scratch::Scratch;
-use store::Store;
+use store::{Store, User, patiently};
 
 /// Unpacks an uploaded bundle into a directory that is made anew, as a deploy does; returns its manifest. Blocks.
 ///
@@ -308,6 +308,15 @@ fn run(config: Config, ready: &mpsc::Sender<Result<Begun, StartError>>, stopped:
     });
 }
 
+/// Those whom the configuration names, and who has been there before.
+async fn everyone(store: &Store, config: &Config) -> Result<Vec<User>, sqlx::Error> {
+    store.put_user(ADMIN, "administrator", config.api_key.as_deref()).await?;
+    for user in &config.extra_users {
+        store.put_user(&user.name, &user.role, user.api_key.as_deref()).await?;
+    }
+    store.users().await
+}
+
 async fn begin(config: Config, temporary: &mut Option<Scratch>) -> Result<(TcpListener, Begun), StartError> {
     let root = match &config.data_dir {
         Some(dir) => dir.clone(),
@@ -316,12 +325,9 @@ async fn begin(config: Config, temporary: &mut Option<Scratch>) -> Result<(TcpLi
     let unusable = |error| StartError::Data(root.clone(), error);
     std::fs::create_dir_all(&root).map_err(unusable)?;
     let bundles = BundleDir::new(&root, config.hostname.as_deref().unwrap_or("sandbox")).map_err(unusable)?;
-    let store = Store::open(config.database.as_ref(), &root.join("sandbox.sqlite")).await?;
-    store.put_user(ADMIN, "administrator", config.api_key.as_deref()).await?;
-    for user in &config.extra_users {
-        store.put_user(&user.name, &user.role, user.api_key.as_deref()).await?;
-    }
-    let users = store.users().await?;
+    let database = config.database.as_ref();
+    let store = patiently(database, async || Store::open(database, &root.join("sandbox.sqlite")).await).await?;
+    let users = patiently(database, || everyone(&store, &config)).await?;
     let api_key = users.iter().find(|user| user.username == ADMIN).map(|user| user.api_key.clone()).unwrap_or_default();
     let listen = config.listen;
     let listener = TcpListener::bind(listen).await.map_err(|error| StartError::Listen(listen, error))?;
@@ -342,7 +348,7 @@ async fn begin(config: Config, temporary: &mut Option<Scratch>) -> Result<(TcpLi
         packages: deploy::PackageCache::new(&root).map_err(unusable)?,
         users,
     };
-    shared.catalog.reload_vanities(&shared.store).await?;
+    patiently(shared.config.database.as_ref(), || shared.catalog.reload_vanities(&shared.store)).await?;
     let cluster = Arc::new(Cluster::new(Arc::new(shared))?);
     Ok((listener, Begun { address, api_key, cluster }))
 }

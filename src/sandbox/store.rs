@@ -14,8 +14,8 @@ mod related;
 
 pub(super) use bundles::{BundleRow, NewBundle};
 pub(super) use content::{ContentRow, Created};
-pub(super) use database::Changes;
 pub use database::DatabaseUrl;
+pub(super) use database::{Changes, patiently};
 pub(super) use related::{Environment, Permission, Tag, Vanity};
 
 type Result<T> = std::result::Result<T, sqlx::Error>;

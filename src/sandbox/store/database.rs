@@ -83,10 +83,20 @@ pub(super) async fn postgres(url: &DatabaseUrl) -> Result<AnyPool> {
         .max_connections(MOST_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(true);
+    let pool = options.connect(&url.0).await?;
+    migrate(&pool, true).await?;
+    Ok(pool)
+}
+
+/// Does what is needed to start, again where there was no connection for it in time: nine times five seconds.
+pub(in super::super) async fn patiently<T>(
+    database: Option<&DatabaseUrl>,
+    needed: impl AsyncFn() -> Result<T>,
+) -> Result<T> {
     let mut tries = 1;
-    let pool = loop {
-        match options.clone().connect(&url.0).await {
-            Err(sqlx::Error::PoolTimedOut) => {
+    loop {
+        match (needed().await, database) {
+            (Err(sqlx::Error::PoolTimedOut), Some(url)) => {
                 let reason = unreachable(url).await;
                 if tries == TRIES_AT_START {
                     return Err(reason);
@@ -95,11 +105,9 @@ pub(super) async fn postgres(url: &DatabaseUrl) -> Result<AnyPool> {
                 tracing::warn!("no connection to the database yet ({reason}); trying for {} s more", left.as_secs());
                 tries += 1;
             }
-            done => break done?,
+            (done, _) => return done,
         }
-    };
-    migrate(&pool, true).await?;
-    Ok(pool)
+    }
 }
 
 /// Why there is no connection, which a pool does not say.
@@ -152,5 +160,25 @@ mod tests {
         for bad in ["mysql://x/y", "db.example.com", "postgres://h:port/x"] {
             assert!(bad.parse::<DatabaseUrl>().is_err(), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_starts_is_patient_and_says_what_it_waited_for() {
+        // Nobody listens there.
+        let url: DatabaseUrl = "postgres://connect@127.0.0.1:1/bench".parse().unwrap();
+        let asked = std::cell::Cell::new(0);
+        let late = async |nth: u32| {
+            asked.set(asked.get() + 1);
+            if asked.get() < nth { Err(sqlx::Error::PoolTimedOut) } else { Ok(asked.get()) }
+        };
+        assert_eq!(patiently(Some(&url), || late(TRIES_AT_START)).await.unwrap(), TRIES_AT_START);
+        asked.set(0);
+        let given_up = patiently(Some(&url), || late(u32::MAX)).await.unwrap_err().to_string();
+        assert!(asked.get() == TRIES_AT_START && given_up.contains("refused"), "{given_up}");
+        // An answer is an answer, and a database of its own has nobody to wait for.
+        asked.set(0);
+        let refused = patiently(Some(&url), async || Err::<(), _>(sqlx::Error::RowNotFound)).await;
+        assert!(matches!(refused, Err(sqlx::Error::RowNotFound)));
+        assert!(patiently(None, || late(2)).await.is_err() && asked.get() == 1);
     }
 }
