@@ -108,7 +108,7 @@ impl Watch {
         let thread = std::thread::spawn(move || {
             let (mut longest, mut last) = (Duration::ZERO, Instant::now());
             while !watched.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::park_timeout(Duration::from_millis(2));
                 longest = longest.max(last.elapsed());
                 last = Instant::now();
             }
