@@ -66,13 +66,25 @@ fn serve(args: &SandboxArgs, name: Option<&str>) -> Result<(), Fault> {
         config = Config { nodes: 1, balancer: BalancerKind::None, hostname: Some(name.to_owned()), ..config };
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // The handlers are in place before anybody can know that the sandbox is there.
-    let ended = runtime.block_on(async { until_told(args.exit_with_parent) })?;
-    let sandbox = Sandbox::start(config)?;
-    announce(&sandbox)?;
-    runtime.block_on(ended);
-    let counts = sandbox.stop();
-    let _ = writeln!(io::stderr(), "{counts}");
+    // A thread of its own, for a start can wait long for its database.
+    let started = runtime.block_on(async {
+        // The handlers are in place before anybody can know that the sandbox is there.
+        let mut ended = Box::pin(until_told(args.exit_with_parent)?);
+        let mut starting = tokio::task::spawn_blocking(move || Sandbox::start(config));
+        let sandbox = tokio::select! {
+            started = &mut starting => started.map_err(io::Error::other)??,
+            () = &mut ended => return Ok(None),
+        };
+        announce(&sandbox)?;
+        ended.await;
+        Ok::<_, Fault>(Some(sandbox))
+    });
+    // Told to end before it was up: what waits for the database goes with the process.
+    runtime.shutdown_background();
+    if let Some(sandbox) = started? {
+        let counts = sandbox.stop();
+        let _ = writeln!(io::stderr(), "{counts}");
+    }
     Ok(())
 }
 

@@ -112,3 +112,21 @@ async fn a_signal_during_the_ramp_prints_what_there_is() {
     assert!(ended.json()["load"].is_null(), "the load test does not begin");
     assert!(sandbox.items().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_sandbox_that_waits_for_its_database_ends_when_it_is_told_to() {
+    // Takes connections and never says a word.
+    let database = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody@{}/none", database.local_addr().unwrap());
+    for signal in [Signal::INT, Signal::TERM] {
+        let bench = Bench::new();
+        let running = bench.start(&["sandbox", "--database", &url]);
+        let _silent = database.accept().await.unwrap();
+        running.signal(signal);
+        let ended = running.end().await;
+        ended.passes();
+        assert!(ended.stdout.is_empty() && !ended.stderr.contains("error"), "{ended:#?}");
+        // It would go on trying for longer.
+        assert!(ended.took < Duration::from_secs(20), "{ended:#?}");
+    }
+}

@@ -210,6 +210,32 @@ async fn what_is_too_large_is_refused_without_being_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_goes_on_sending_what_was_refused_is_not_listened_to_for_ever() {
+    let sandbox = Sandbox::start(Config { max_upload: 100_000, ..quick() }).unwrap();
+    let api = Api::of(&sandbox);
+    let guid = api.create(json!({})).await;
+    let mut client = TcpStream::connect(sandbox.url().trim_start_matches("http://")).unwrap();
+    client.set_write_timeout(Some(Duration::from_secs(60))).unwrap();
+    let (key, length) = (&api.key, u64::MAX >> 1);
+    let head = format!("POST /__api__/v1/content/{guid}/bundles HTTP/1.1\r\nHost: x\r\nAuthorization: Key {key}\r\n");
+    client.write_all(format!("{head}Content-Length: {length}\r\n\r\n").as_bytes()).unwrap();
+    let began = std::time::Instant::now();
+    let sent = tokio::task::spawn_blocking(move || {
+        let piece = vec![0; 64 << 10];
+        loop {
+            if let Err(end) = client.write_all(&piece) {
+                return end.kind();
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "it is still listened to");
+        }
+    });
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let end = sent.await.unwrap();
+    assert!(matches!(end, ConnectionReset | BrokenPipe), "{end:?}");
+    assert_eq!(api.get("/content").await.0, 200, "it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_thousand_connections_that_do_nothing_keep_nobody_out() {
     let files = connect_bench::host::raise_open_files().unwrap_or(0);
     assert!(files > 4_500, "both ends of 2000 connections are here, and {files} files may be open");
