@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::program::{Action, Exchange, Notes, Outcome, Program};
+use crate::http::SMALL_BODY;
 use crate::outcome::Ended;
 
 /// Fetches, iteration after iteration.
@@ -21,6 +22,10 @@ impl Fetch {
 }
 
 impl Program for Fetch {
+    fn has_small_bodies(&self) -> bool {
+        self.exchange.request.body.len() <= SMALL_BODY
+    }
+
     fn next(&mut self, _now: Duration, last: Option<Outcome<'_>>, _notes: &mut Notes) -> Action {
         match last {
             None => Action::Exchange(self.exchange.clone()),

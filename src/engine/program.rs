@@ -102,6 +102,11 @@ pub trait Program {
         Action::End(false)
     }
 
+    /// Whether none of its requests has a body of more than [`SMALL_BODY`](crate::http::SMALL_BODY) bytes.
+    fn has_small_bodies(&self) -> bool {
+        false
+    }
+
     /// The iteration was cut off by the hard stop: note what has to be cleaned up. No further exchange is possible.
     fn interrupted(&mut self, _now: Duration, _notes: &mut Notes) {}
 }

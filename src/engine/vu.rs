@@ -85,7 +85,8 @@ impl<D: Dial> Vu<D> {
         if from > Instant::now() {
             self.handle.unless_leaving(self.course.place.timer.until(from)).await;
         }
-        let mut client = Client::new(shared.dial.clone(), shared.client.clone()).for_vu(self.number);
+        let client = Client::new(shared.dial.clone(), shared.client.clone()).for_vu(self.number);
+        let mut client = client.with_small_bodies(self.program.has_small_bodies());
         let random = SmallRng::seed_from_u64(self.seed);
         let at = Instant::now();
         let now = at.saturating_duration_since(shared.start);
@@ -233,9 +234,10 @@ impl<D: Dial> Vu<D> {
         let series = usize::from(exchange.series.0);
         shared.recorder.borrow_mut().request_started(driver.now, series);
         let done = client.exchange(exchange, &self.handle.guard).await;
+        let began = done.span.0.saturating_duration_since(shared.start);
         let ended = done.span.1.saturating_duration_since(shared.start);
         (driver.at, driver.now) = (done.span.1, ended);
-        driver.node = shared.record(ended, series, &done, (client.affinity(), driver.node));
+        driver.node = shared.record((began, ended), series, &done, (client.affinity(), driver.node));
         // Only the iteration is scheduled: of its requests the first one has a response time.
         if let Some(due) = driver.due.take().filter(|_| done.ended == Ended::Completed) {
             shared.recorder.borrow_mut().request_response(ended, series, ended.saturating_sub(due));
@@ -243,11 +245,24 @@ impl<D: Dial> Vu<D> {
         if done.ended == Ended::Interrupted {
             return None;
         }
-        // Rare, and a future of its own.
         let connected = !unconnected(&done);
-        if !connected || driver.failures > 0 {
-            self.connected(connected, driver).await?;
+        if connected && driver.failures == 0 {
+            return Some(self.judged((began, ended), exchange, &done, (client, driver)));
         }
+        // Boxed, both: no VU is larger for what is rare.
+        let done = Box::new(done);
+        Box::pin(self.connected(connected, driver)).await?;
+        Some(self.judged((began, ended), exchange, &done, (client, driver)))
+    }
+
+    /// What the program wants after an exchange.
+    fn judged(
+        &mut self,
+        (started, finished): (Duration, Duration),
+        exchange: &Exchange,
+        done: &Exchanged,
+        (client, driver): (&Client<D>, &mut Driver),
+    ) -> Action {
         let kept = client.body();
         let outcome = Outcome {
             ended: done.ended,
@@ -255,10 +270,10 @@ impl<D: Dial> Vu<D> {
             headers: done.headers.as_ref(),
             body: &kept[..kept.len().min(exchange.keep_body)],
             phases: done.phases,
-            started: done.span.0.saturating_duration_since(shared.start),
-            finished: ended,
+            started,
+            finished,
         };
-        Some(self.program.next(driver.now, Some(outcome), &mut driver.notes))
+        self.program.next(driver.now, Some(outcome), &mut driver.notes)
     }
 
     /// After a try that found no connection a VU waits before the next one. `None` when the hard stop came first.
@@ -359,7 +374,7 @@ impl<D: Dial> Shared<D> {
     /// Returns the node that the VU is on now: that of this response, or else the last that one named.
     fn record(
         &self,
-        now: Duration,
+        (began, ended): (Duration, Duration),
         series: usize,
         done: &Exchanged,
         (affinity, last): (Option<&str>, Option<NodeId>),
@@ -370,7 +385,7 @@ impl<D: Dial> Shared<D> {
             ended: done.ended,
             status: done.status,
             phases: done.phases,
-            elapsed: done.span.1.saturating_duration_since(done.span.0),
+            elapsed: ended.saturating_sub(began),
             sent: done.sent,
             retried: done.retried,
             connections: done.connections,
@@ -382,7 +397,7 @@ impl<D: Dial> Shared<D> {
             node,
             left: last.filter(|_| node.is_some() && node != last),
         };
-        recorder.request_ended(now, series, &sample);
+        recorder.request_ended(ended, series, &sample);
         node.or(last)
     }
 }

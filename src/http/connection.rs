@@ -28,7 +28,8 @@ pub(super) enum Engine {
 #[derive(Debug)]
 pub(super) struct Common {
     marks: Rc<Marks>,
-    idle_since: Instant,
+    /// After this it is looked at before it is used.
+    trusted_until: Instant,
 }
 
 /// A VU's connection.
@@ -43,12 +44,17 @@ pub(super) enum Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static
 }
 
 impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
-    /// Starts HTTP on a stream that was just opened.
-    pub(super) async fn open(engine: Engine, stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
-        let common = Common { marks: marks.clone(), idle_since: Instant::now() };
+    /// Starts HTTP on a stream that was just opened. `small_bodies`: no request on it has a large body.
+    pub(super) async fn open(
+        engine: Engine,
+        stream: S,
+        marks: Rc<Marks>,
+        small_bodies: bool,
+    ) -> Result<Connection<S>, ErrorKind> {
+        let common = Common { marks: marks.clone(), trusted_until: Instant::now() + LOOK_AFTER_IDLE };
         Ok(match engine {
             Engine::Http1(Http1Engine::Hyper) => {
-                Connection::Hyper { http: hyper1::Connection::open(stream, marks).await?, common }
+                Connection::Hyper { http: hyper1::Connection::open(stream, marks, small_bodies).await?, common }
             }
             Engine::Http1(Http1Engine::Own) => Connection::Own { http: own::Connection::open(stream, marks), common },
             Engine::Http2 => Connection::Http2 { http: http2::Connection::open(stream, marks).await?, common },
@@ -78,8 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
 
     /// Whether a kept connection can be used.
     pub(super) async fn usable(&mut self, now: Instant) -> bool {
-        let idle = now.saturating_duration_since(self.common().idle_since);
-        if idle > LOOK_AFTER_IDLE {
+        if now > self.common().trusted_until {
             match self {
                 Connection::Hyper { http, .. } => http.look().await,
                 Connection::Own { http, .. } => http.look().await,
@@ -102,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     pub(super) fn idle_from(&mut self, now: Instant) {
         match self {
             Connection::Hyper { common, .. } | Connection::Own { common, .. } | Connection::Http2 { common, .. } => {
-                common.idle_since = now;
+                common.trusted_until = now + LOOK_AFTER_IDLE;
             }
         }
     }

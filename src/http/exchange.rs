@@ -26,6 +26,9 @@ use crate::connection_options::{ConnectionOptions, Credentials, Reuse};
 use crate::outcome::{Ended, ErrorKind, Phases};
 use crate::plan::Http1Engine;
 
+/// A body of at most so many bytes is better copied than written from where it lies.
+pub const SMALL_BODY: usize = 4096;
+
 /// What all VUs of a worker share.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -110,8 +113,10 @@ pub struct Client<D: Dial> {
     pub(super) socket: Option<Box<Socket<D::Stream>>>,
     /// What the engines keep of the last request, because the next one is mostly the same.
     encoded: EncodedHead,
-    template: Template,
+    /// Boxed, for only hyper's connections need it.
+    template: Option<Box<Template>>,
     body: Vec<u8>,
+    small_bodies: bool,
     pub(super) vu: u32,
 }
 
@@ -157,8 +162,9 @@ impl<D: Dial> Client<D> {
             jar: Jar::default(),
             socket: None,
             encoded: EncodedHead::default(),
-            template: Template::default(),
+            template: None,
             body: Vec::new(),
+            small_bodies: false,
             vu: 0,
         }
     }
@@ -167,6 +173,13 @@ impl<D: Dial> Client<D> {
     #[must_use]
     pub fn for_vu(mut self, vu: u32) -> Client<D> {
         self.vu = vu;
+        self
+    }
+
+    /// For requests of which none has a large body, if `small`: see [`SMALL_BODY`].
+    #[must_use]
+    pub fn with_small_bodies(mut self, small: bool) -> Client<D> {
+        self.small_bodies = small;
         self
     }
 
@@ -203,8 +216,9 @@ impl<D: Dial> Client<D> {
         }
         if !exchange.keeps_headers()
             && let Some(headers) = attempt.headers.take()
+            && let Some(template) = &mut self.template
         {
-            self.template.recycle(headers);
+            template.recycle(headers);
         }
         Exchanged {
             ended,
@@ -291,8 +305,9 @@ impl<D: Dial> Client<D> {
         match &mut self.connection {
             None => Err(SendFault::of(ErrorKind::Closed)),
             Some(Connection::Hyper { http, .. }) => {
-                self.template.prepare(x, &self.config.head, cookie);
-                http.send(&mut self.template, x, attempt, &mut self.body).await
+                let template = self.template.get_or_insert_default();
+                template.prepare(x, &self.config.head, cookie);
+                http.send(template, x, attempt, &mut self.body).await
             }
             Some(Connection::Own { http, .. }) => {
                 self.encoded.encode(x, &self.config.head, cookie);
@@ -300,7 +315,8 @@ impl<D: Dial> Client<D> {
             }
             Some(Connection::Http2 { http, .. }) => {
                 let request = http2::request(x, &self.config.head, cookie);
-                http.send(request, x, attempt, &mut self.body).await
+                // On the heap, for it is as large as all the rest of a VU that speaks HTTP/1.1.
+                Box::pin(http.send(request, x, attempt, &mut self.body)).await
             }
         }
     }
@@ -324,7 +340,7 @@ impl<D: Dial> Client<D> {
         attempt.resumed += u64::from(dialled.resumed);
         attempt.http2 += u64::from(dialled.http2);
         let engine = if dialled.http2 { Engine::Http2 } else { Engine::Http1(self.config.http1) };
-        let connection = Connection::open(engine, dialled.stream, Rc::new(Marks::default())).await?;
+        let connection = Connection::open(engine, dialled.stream, Rc::new(Marks::default()), self.small_bodies).await?;
         attempt.phases.blocked += began.elapsed();
         Ok(connection)
     }

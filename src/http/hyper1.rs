@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Uri};
 use http_body_util::Full;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -65,15 +65,15 @@ impl Template {
     }
 
     /// The request as hyper takes it.
+    #[inline]
     fn request(&mut self, x: &Exchange) -> http::Request<Full<Bytes>> {
         let mut request = http::Request::new(Full::new(x.request.body.clone()));
         *request.method_mut() = x.request.method.clone();
         *request.uri_mut() = self.target.clone();
-        let mut headers = std::mem::take(&mut self.spare);
         for (name, value) in &self.headers {
-            headers.append(name.clone(), value.clone());
+            self.spare.append(name.clone(), value.clone());
         }
-        *request.headers_mut() = headers;
+        std::mem::swap(request.headers_mut(), &mut self.spare);
         request
     }
 
@@ -100,10 +100,11 @@ pub(super) struct Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'stat
 
 impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     /// Starts on a stream that was just opened.
-    pub(super) async fn open(stream: S, marks: Rc<Marks>) -> Result<Connection<S>, ErrorKind> {
+    pub(super) async fn open(stream: S, marks: Rc<Marks>, small_bodies: bool) -> Result<Connection<S>, ErrorKind> {
         let quiet = Quiet::default();
         let io = TokioIo::new(Patient::new(Metered::new(stream, marks), &quiet));
-        let opened = http1::handshake(io).await;
+        // Without vectored writes bodies are copied behind their heads: for small ones that is the cheaper way.
+        let opened = http1::Builder::new().writev(!small_bodies).handshake(io).await;
         let (sender, connection) = opened.map_err(|e| classify(&e).kind)?;
         Ok(Connection { sender, connection: Box::pin(connection), quiet, done: false })
     }
@@ -132,25 +133,57 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         attempt: &mut Attempt,
         kept: &mut Vec<u8>,
     ) -> Result<(), SendFault> {
-        self.ready().await?;
-        let marks = attempt.marks.clone();
-        let response = self.respond(template, x).await.map_err(|fault| {
-            // hyper would hand back a request that was not written, but only in a response twice as large to move about.
-            let written = marks.is_some_and(|marks| marks.last_write.get().is_some());
-            SendFault { unsent: !written, ..fault }
-        })?;
-        let (parts, body) = response.into_parts();
-        attempt.status = Some(parts.status.as_u16());
-        if let Some(expected) = &x.expect.content_type {
-            let got = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-            attempt.media_type = is_media_type(got, expected);
+        if !self.sender.is_ready() {
+            self.ready().await?;
         }
-        if template.coded {
-            attempt.coding = parts.headers.get(CONTENT_ENCODING).and_then(|value| Coding::of(value.as_bytes()));
-        }
-        attempt.headers = Some(parts.headers);
-        let read = self.read_body(body, x.bytes_kept(), kept).await;
-        read.map_err(|fault| SendFault { answered: true, ..fault })
+        let request = template.request(x);
+        let waited = {
+            let _hushed = self.quiet.hush();
+            self.sender.send_request(request)
+        };
+        let mut waited = pin!(waited);
+        let (connection, done, mut body) = (&mut self.connection, &mut self.done, None);
+        // Head and body in one go: what hyper hands out is large, and is not handed on.
+        let mut read = |cx: &mut Context<'_>| {
+            if body.is_none() {
+                let mut ended = None;
+                if !*done && let Poll::Ready(end) = connection.as_mut().poll(cx) {
+                    *done = true;
+                    ended = Some(end);
+                }
+                match waited.as_mut().poll(cx) {
+                    Poll::Ready(Ok(response)) => body = Some(took_head(response, template.coded, x, attempt)),
+                    Poll::Ready(Err(error)) => {
+                        // The connection's own error says more than "cancelled".
+                        let error = ended.and_then(Result::err).unwrap_or(error);
+                        return Poll::Ready(Err(unanswered(classify(&error), attempt)));
+                    }
+                    Poll::Pending if *done => {
+                        return Poll::Ready(Err(unanswered(SendFault::of(ErrorKind::Closed), attempt)));
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            let Some(body) = &mut body else { return Poll::Pending };
+            while !body.is_end_stream() {
+                let mut frame = Pin::new(&mut *body).poll_frame(cx);
+                if frame.is_pending() && !*done {
+                    *done = connection.as_mut().poll(cx).is_ready();
+                    frame = Pin::new(&mut *body).poll_frame(cx);
+                }
+                match frame {
+                    Poll::Ready(Some(Ok(frame))) => keep(&frame, x.bytes_kept(), kept),
+                    Poll::Ready(Some(Err(e))) => {
+                        return Poll::Ready(Err(SendFault { answered: true, ..classify(&e) }));
+                    }
+                    Poll::Ready(None) => break,
+                    Poll::Pending if *done => break,
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+            Poll::Ready(Ok(()))
+        };
+        poll_fn(|cx| self.quiet.poll(cx, &mut read)).await
     }
 
     async fn ready(&mut self) -> Result<(), SendFault> {
@@ -166,58 +199,33 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         };
         poll_fn(|cx| self.quiet.poll(cx, &mut ready)).await
     }
+}
 
-    async fn respond(&mut self, template: &mut Template, x: &Exchange) -> Result<http::Response<Incoming>, SendFault> {
-        let request = template.request(x);
-        let mut response = pin!(self.quiet.before_poll(|| self.sender.send_request(request)));
-        let (connection, done) = (&mut self.connection, &mut self.done);
-        let mut respond = |cx: &mut Context<'_>| {
-            let mut ended = None;
-            if !*done && let Poll::Ready(end) = connection.as_mut().poll(cx) {
-                *done = true;
-                ended = Some(end);
-            }
-            match response.as_mut().poll(cx) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Ok(response)),
-                // The connection's own error says more than "cancelled".
-                Poll::Ready(Err(error)) => Poll::Ready(Err(match ended {
-                    Some(Err(e)) => classify(&e),
-                    _ => classify(&error),
-                })),
-                Poll::Pending if *done => Poll::Ready(Err(SendFault::of(ErrorKind::Closed))),
-                Poll::Pending => Poll::Pending,
-            }
-        };
-        poll_fn(|cx| self.quiet.poll(cx, &mut respond)).await
+/// Notes what the head of a response says; its body.
+fn took_head(response: http::Response<Incoming>, coded: bool, x: &Exchange, attempt: &mut Attempt) -> Incoming {
+    let (parts, body) = response.into_parts();
+    attempt.status = Some(parts.status.as_u16());
+    if let Some(expected) = &x.expect.content_type {
+        let got = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        attempt.media_type = is_media_type(got, expected);
     }
+    if coded {
+        attempt.coding = parts.headers.get(CONTENT_ENCODING).and_then(|value| Coding::of(value.as_bytes()));
+    }
+    attempt.headers = Some(parts.headers);
+    body
+}
 
-    async fn read_body(&mut self, body: Incoming, keep: usize, kept: &mut Vec<u8>) -> Result<(), SendFault> {
-        let mut body = pin!(body);
-        let (connection, done) = (&mut self.connection, &mut self.done);
-        while !body.is_end_stream() {
-            let mut next = |cx: &mut Context<'_>| {
-                if let Poll::Ready(frame) = body.as_mut().poll_frame(cx) {
-                    return Poll::Ready(frame);
-                }
-                if !*done {
-                    *done = connection.as_mut().poll(cx).is_ready();
-                }
-                match body.as_mut().poll_frame(cx) {
-                    Poll::Pending if *done => Poll::Ready(None),
-                    polled => polled,
-                }
-            };
-            match poll_fn(|cx| self.quiet.poll(cx, &mut next)).await {
-                None => break,
-                Some(Err(e)) => return Err(classify(&e)),
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref().filter(|_| kept.len() < keep) {
-                        kept.extend_from_slice(&data[..data.len().min(keep - kept.len())]);
-                    }
-                }
-            }
-        }
-        Ok(())
+/// A fault before there was a response. hyper would hand back a request that was not written, but only in a response
+/// twice as large to move about.
+fn unanswered(fault: SendFault, attempt: &Attempt) -> SendFault {
+    let written = attempt.marks.as_ref().is_some_and(|marks| marks.last_write.get().is_some());
+    SendFault { unsent: !written, ..fault }
+}
+
+fn keep(frame: &Frame<Bytes>, most: usize, kept: &mut Vec<u8>) {
+    if let Some(data) = frame.data_ref().filter(|_| kept.len() < most) {
+        kept.extend_from_slice(&data[..data.len().min(most - kept.len())]);
     }
 }
 

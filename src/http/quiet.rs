@@ -39,32 +39,50 @@ impl Wake for Bell {
     }
 }
 
+/// What is known of what there is to read on a [`Patient`] stream, in one poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Inbox {
+    /// It has not been asked, or had as much as there was room for.
+    #[default]
+    Unknown,
+    /// It had less than there was room for: nothing more is there, but it does not know whom to wake when something comes.
+    Drained,
+    /// It had nothing, and wakes the task when something comes.
+    Empty,
+}
+
 /// The waker that is handed to everything that one task polls together. Lives on one thread with what it is handed to.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     bell: Option<(Arc<Bell>, Waker)>,
-    /// Whether the [`Patient`] stream had nothing to read in this poll.
-    empty: Rc<Cell<bool>>,
+    inbox: Rc<Cell<Inbox>>,
 }
 
 impl Quiet {
     /// Polls with a waker that is quiet meanwhile. What called it is no reason to poll again if the whole is ready, for
     /// whoever goes on polls again before it waits; otherwise the call is passed on, because not every call is one's own:
-    /// the runtime, too, makes a task wait that has done much, and calls it at once.
+    /// the runtime, too, makes a task wait that has done much, and calls it at once. Whoever waits after a read that
+    /// emptied the stream is polled again: the stream has to know whom to wake.
     pub(super) fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
-        polled: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.empty.set(false);
         let known = matches!(&self.bell, Some((bell, _)) if bell.waker.will_wake(cx.waker()));
         if !known {
             let bell = Arc::new(Bell { waker: cx.waker().clone(), state: AtomicU8::new(LOUD) });
             self.bell = Some((bell.clone(), Waker::from(bell)));
         }
-        let Some((bell, waker)) = &self.bell else { return polled(cx) };
+        let Some((bell, waker)) = &self.bell else { return poll(cx) };
         bell.state.store(QUIET, Ordering::Relaxed);
-        let polled = polled(&mut Context::from_waker(waker));
+        let mut cx_within = Context::from_waker(waker);
+        let polled = loop {
+            self.inbox.set(Inbox::Unknown);
+            let polled = poll(&mut cx_within);
+            if polled.is_ready() || self.inbox.get() != Inbox::Drained {
+                break polled;
+            }
+        };
         let called = bell.state.swap(LOUD, Ordering::Relaxed) == CALLED;
         if called && polled.is_pending() {
             cx.waker().wake_by_ref();
@@ -72,46 +90,70 @@ impl Quiet {
         polled
     }
 
-    /// Does what may call, and is followed by a poll of whoever would be woken by it.
-    pub(super) fn before_poll<T>(&self, act: impl FnOnce() -> T) -> T {
-        let Some((bell, _)) = &self.bell else { return act() };
-        bell.state.store(QUIET, Ordering::Relaxed);
-        let done = act();
-        bell.state.store(LOUD, Ordering::Relaxed);
-        done
+    /// Until what this returns is dropped the waker is quiet: for what may call, and is followed by a poll of whoever would
+    /// be woken by it.
+    pub(super) fn hush(&self) -> Hush<'_> {
+        let bell = self.bell.as_ref().map(|(bell, _)| &**bell);
+        if let Some(bell) = bell {
+            bell.state.store(QUIET, Ordering::Relaxed);
+        }
+        Hush(bell)
     }
 }
 
-/// A stream that is only polled by what [`Quiet::poll`] calls, and that is asked once in each such poll.
+/// See [`Quiet::hush`].
+#[derive(Debug)]
+pub(super) struct Hush<'a>(Option<&'a Bell>);
+
+impl Drop for Hush<'_> {
+    fn drop(&mut self) {
+        if let Some(bell) = self.0 {
+            bell.state.store(LOUD, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A stream that is only polled by what [`Quiet::poll`] calls, and that is asked nothing for nothing.
 ///
-/// hyper asks up to three times whether there is something to read. What was empty stays so until the task is woken: the
-/// runtime calls the waker that the first question left behind, and the next poll asks again.
+/// hyper asks up to four times per response whether there is something to read. What was empty stays so until the task is
+/// woken: the runtime calls the waker that the first question left behind, and the next poll asks again. After a read that
+/// did not fill its buffer nothing is there either; if the response was not whole with it, [`Quiet::poll`] has hyper ask
+/// again. And what was not written to need not be flushed.
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     inner: S,
-    empty: Rc<Cell<bool>>,
+    inbox: Rc<Cell<Inbox>>,
+    /// Written to since it was last flushed.
+    unflushed: bool,
 }
 
 impl<S> Patient<S> {
     /// Wraps a stream that is polled together with everything else that `quiet` polls.
     pub(super) fn new(inner: S, quiet: &Quiet) -> Patient<S> {
-        Patient { inner, empty: quiet.empty.clone() }
+        Patient { inner, inbox: quiet.inbox.clone(), unflushed: true }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.empty.get() {
+        if self.inbox.get() != Inbox::Unknown {
             return Poll::Pending;
         }
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.empty.set(polled.is_pending());
+        self.inbox.set(match &polled {
+            Poll::Pending => Inbox::Empty,
+            // The end is no such read: hyper asks no more.
+            Poll::Ready(Ok(())) if buf.filled().len() > before && buf.remaining() > 0 => Inbox::Drained,
+            Poll::Ready(_) => Inbox::Unknown,
+        });
         polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.unflushed = true;
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -120,6 +162,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.unflushed = true;
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 
@@ -128,7 +171,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        if !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut self.inner).poll_flush(cx);
+        self.unflushed = !matches!(polled, Poll::Ready(Ok(())));
+        polled
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -139,6 +187,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::VecDeque;
     use std::sync::atomic::AtomicUsize;
 
     #[derive(Default)]
@@ -193,7 +242,10 @@ mod tests {
         let kept = kept.unwrap();
         kept.wake_by_ref();
         assert_eq!(woken(&count), 1);
-        quiet.before_poll(|| kept.wake_by_ref());
+        {
+            let _hushed = quiet.hush();
+            kept.wake_by_ref();
+        }
         assert_eq!(woken(&count), 1);
         kept.wake();
         assert_eq!(woken(&count), 2);
@@ -214,32 +266,90 @@ mod tests {
         assert_eq!(counts.each_ref().map(|count| woken(count)), [1, 1]);
     }
 
-    #[test]
-    fn a_stream_is_asked_once_in_a_poll_and_again_in_the_next() {
-        struct Asked(usize);
-        impl AsyncRead for Asked {
-            fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-                self.0 += 1;
-                // Something comes before the third question.
-                if self.0 < 3 {
-                    return Poll::Pending;
-                }
-                buf.put_slice(b"x");
-                Poll::Ready(Ok(()))
-            }
+    /// Answers questions by a script: so many bytes, or nothing yet. How many are left.
+    struct Scripted(VecDeque<Option<usize>>);
+
+    impl AsyncRead for Scripted {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some(Some(bytes)) = self.0.pop_front() else { return Poll::Pending };
+            buf.put_slice(&vec![b'x'; bytes]);
+            Poll::Ready(Ok(()))
         }
+    }
+
+    impl Patient<Scripted> {
+        /// What is read into room for eight bytes.
+        fn ask(&mut self, cx: &mut Context<'_>) -> Option<usize> {
+            let mut space = [0; 8];
+            let mut buf = ReadBuf::new(&mut space);
+            Pin::new(self).poll_read(cx, &mut buf).is_ready().then(|| buf.filled().len())
+        }
+    }
+
+    fn scripted(quiet: &Quiet, script: &[Option<usize>]) -> Patient<Scripted> {
+        Patient::new(Scripted(script.iter().copied().collect()), quiet)
+    }
+
+    #[test]
+    fn a_stream_that_had_nothing_is_asked_again_only_in_the_next_poll() {
         let mut quiet = Quiet::default();
-        let mut stream = Patient::new(Asked(0), &quiet);
+        let mut stream = scripted(&quiet, &[None, None, Some(8), Some(8), None]);
         let mut cx = Context::from_waker(Waker::noop());
         let mut thrice = |quiet: &mut Quiet| {
             quiet.poll(&mut cx, |cx| {
-                let mut space = [0; 8];
-                let mut ask = || Pin::new(&mut stream).poll_read(cx, &mut ReadBuf::new(&mut space)).is_ready();
-                Poll::Ready(([ask(), ask(), ask()], stream.inner.0))
+                Poll::Ready(([stream.ask(cx), stream.ask(cx), stream.ask(cx)], stream.inner.0.len()))
             })
         };
-        assert_eq!(thrice(&mut quiet), Poll::Ready(([false; 3], 1)));
-        assert_eq!(thrice(&mut quiet), Poll::Ready(([false; 3], 2)));
-        assert_eq!(thrice(&mut quiet), Poll::Ready(([true; 3], 5)));
+        assert_eq!(thrice(&mut quiet), Poll::Ready(([None; 3], 4)));
+        assert_eq!(thrice(&mut quiet), Poll::Ready(([None; 3], 3)));
+        // A full buffer says nothing of what there is beyond it.
+        assert_eq!(thrice(&mut quiet), Poll::Ready(([Some(8), Some(8), None], 0)));
+    }
+
+    #[test]
+    fn after_a_read_that_emptied_it_a_stream_is_asked_by_whoever_waits_and_by_nobody_else() {
+        let mut quiet = Quiet::default();
+        let mut stream = scripted(&quiet, &[Some(3), Some(2), None]);
+        let mut cx = Context::from_waker(Waker::noop());
+        let once = quiet.poll(&mut cx, |cx| Poll::Ready([stream.ask(cx), stream.ask(cx)]));
+        assert_eq!(once, Poll::Ready([Some(3), None]));
+        assert_eq!(stream.inner.0.len(), 2, "who is ready has not asked in vain");
+        // Who waits reads what comes, and in the end the stream has been asked in vain: it knows whom to wake.
+        let mut read = Vec::new();
+        let waits = quiet.poll(&mut cx, |cx| -> Poll<()> {
+            read.extend(stream.ask(cx));
+            read.extend(stream.ask(cx));
+            Poll::Pending
+        });
+        assert_eq!((waits, read), (Poll::Pending, vec![2]));
+        assert!(stream.inner.0.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_written_to_is_not_flushed() {
+        /// Counts what it is asked to flush; the first time it cannot.
+        struct Flushed(usize);
+        impl AsyncWrite for Flushed {
+            fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                Poll::Ready(Ok(buf.len()))
+            }
+            fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.0 += 1;
+                if self.0 == 1 { Poll::Pending } else { Poll::Ready(Ok(())) }
+            }
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+        let mut stream = Patient::new(Flushed(0), &Quiet::default());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut flush = |stream: &mut Patient<Flushed>| Pin::new(stream).poll_flush(&mut cx).is_ready();
+        assert_eq!([flush(&mut stream), flush(&mut stream), flush(&mut stream)], [false, true, true]);
+        assert_eq!(stream.inner.0, 2);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut stream).poll_write(&mut cx, b"x").is_ready());
+        assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_ready());
+        assert!(Pin::new(&mut stream).poll_flush(&mut cx).is_ready());
+        assert_eq!(stream.inner.0, 3);
     }
 }
