@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -76,8 +77,8 @@ class Truth:
         self.process.wait()
 
 
-def promote(pid, until):
-    """Puts the worker threads of a process first, as soon as they are there."""
+def worker(pid, until):
+    """The worker thread of a process, as soon as it is there; `None` where it does not come in time."""
     while time.monotonic() < until:
         for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
             try:
@@ -85,10 +86,26 @@ def promote(pid, until):
             except OSError:
                 continue
             if name.startswith(WORKER):
-                subprocess.run(["chrt", "-r", "-p", "1", task.name], capture_output=True, check=False)
-                return True
+                return task.name
         time.sleep(0.005)
-    return False
+    return None
+
+
+def promote(pid, until):
+    """Puts the worker thread of a process first, as soon as it is there."""
+    if thread := worker(pid, until):
+        subprocess.run(["chrt", "-r", "-p", "1", thread], capture_output=True, check=False)
+
+
+def after(pid, seconds, act):
+    """Does something so many seconds after the clock of a run has begun, without being waited for."""
+
+    def wait():
+        if worker(pid, time.monotonic() + 5):
+            time.sleep(0.1 + seconds)
+            act()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def run(arguments, first=True, cpu=1, beside=None):
