@@ -24,5 +24,5 @@ pub mod websocket;
 
 pub use arrival::{Arrival, Arrived};
 pub use dial::{Dial, DialFault, Dialled};
-pub use exchange::{Client, ClientConfig, Exchanged, HeadParts};
+pub use exchange::{Client, ClientConfig, Exchanged, HeadParts, SMALL_BODY};
 pub use guard::{Cancel, Guard};

@@ -91,6 +91,16 @@ pub struct Notes {
     pub published: Vec<bool>,
 }
 
+impl Notes {
+    /// Whether nothing was noted, as mostly.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Notes { trends, events, checks, expected, published } = self;
+        // In one number: five questions would be five branches.
+        trends.len() | events.len() | checks.len() | expected.len() | published.len() == 0
+    }
+}
+
 /// What a VU does, iteration after iteration.
 pub trait Program {
     /// The next action. `last` is the outcome of the exchange asked for by the call before, `None` at the start of an

@@ -230,12 +230,31 @@ impl<D: Dial> Vu<D> {
         client: &mut Client<D>,
         driver: &mut Driver,
     ) -> Option<Action> {
-        let shared = self.shared();
         let series = usize::from(exchange.series.0);
-        shared.recorder.borrow_mut().request_started(driver.now, series);
+        self.course.place.shared.recorder.borrow_mut().request_started(driver.now, series);
         let done = client.exchange(exchange, &self.handle.guard).await;
-        let began = done.span.0.saturating_duration_since(shared.start);
-        let ended = done.span.1.saturating_duration_since(shared.start);
+        // Handed on whole: what is kept over a wait makes every VU larger, and this wait is rare.
+        match self.counted(done, exchange, client, driver) {
+            Ok(action) => action,
+            Err(done) => {
+                Box::pin(self.connected(!unconnected(&done), driver)).await?;
+                let times = self.course.place.shared.times(&done);
+                Some(self.judged(times, exchange, &done, (client, driver)))
+            }
+        }
+    }
+
+    /// Counts an exchange. What the program wants next, `None` after the hard stop; the exchange itself where connections
+    /// fail, or did before it.
+    fn counted(
+        &mut self,
+        done: Exchanged,
+        exchange: &Exchange,
+        client: &Client<D>,
+        driver: &mut Driver,
+    ) -> Result<Option<Action>, Box<Exchanged>> {
+        let (shared, series) = (&self.course.place.shared, usize::from(exchange.series.0));
+        let (began, ended) = shared.times(&done);
         (driver.at, driver.now) = (done.span.1, ended);
         driver.node = shared.record((began, ended), series, &done, (client.affinity(), driver.node));
         // Only the iteration is scheduled: of its requests the first one has a response time.
@@ -243,16 +262,12 @@ impl<D: Dial> Vu<D> {
             shared.recorder.borrow_mut().request_response(ended, series, ended.saturating_sub(due));
         }
         if done.ended == Ended::Interrupted {
-            return None;
+            return Ok(None);
         }
-        let connected = !unconnected(&done);
-        if connected && driver.failures == 0 {
-            return Some(self.judged((began, ended), exchange, &done, (client, driver)));
+        if unconnected(&done) || driver.failures > 0 {
+            return Err(Box::new(done));
         }
-        // Boxed, both: no VU is larger for what is rare.
-        let done = Box::new(done);
-        Box::pin(self.connected(connected, driver)).await?;
-        Some(self.judged((began, ended), exchange, &done, (client, driver)))
+        Ok(Some(self.judged((began, ended), exchange, &done, (client, driver))))
     }
 
     /// What the program wants after an exchange.
@@ -300,6 +315,12 @@ impl<D: Dial> Vu<D> {
     }
 
     fn publish_notes(&self, notes: &mut Notes) {
+        if !notes.is_empty() {
+            self.publish(notes);
+        }
+    }
+
+    fn publish(&self, notes: &mut Notes) {
         if !notes.trends.is_empty() {
             let shared = self.shared();
             let now = shared.now();
@@ -371,6 +392,12 @@ fn unconnected(done: &Exchanged) -> bool {
 }
 
 impl<D: Dial> Shared<D> {
+    /// When an exchange began and was over, since the start of the run.
+    fn times(&self, done: &Exchanged) -> (Duration, Duration) {
+        let since = |at: Instant| at.saturating_duration_since(self.start);
+        (since(done.span.0), since(done.span.1))
+    }
+
     /// Returns the node that the VU is on now: that of this response, or else the last that one named.
     fn record(
         &self,

@@ -195,9 +195,9 @@ mod kernel {
     /// Writes without libc, in which a thread can be cancelled while it sends: of a small request that is a fiftieth.
     pub(super) fn poll_write(socket: &mut TcpStream, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(socket.poll_write_ready(cx))?;
+            // Tried before it is asked for: there nearly always is room.
             match socket.try_io(Interest::WRITABLE, || Ok(send(&*socket, bytes, SendFlags::NOSIGNAL)?)) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(socket.poll_write_ready(cx))?,
                 wrote => return Poll::Ready(wrote),
             }
         }

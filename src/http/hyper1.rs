@@ -4,6 +4,7 @@
 //! measure our run queue. The order of the polls matters: the body before the connection (it signals demand) and again
 //! after it.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -13,10 +14,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, Uri};
-use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::arrival::Arrival;
@@ -66,8 +65,8 @@ impl Template {
 
     /// The request as hyper takes it.
     #[inline]
-    fn request(&mut self, x: &Exchange) -> http::Request<Full<Bytes>> {
-        let mut request = http::Request::new(Full::new(x.request.body.clone()));
+    fn request(&mut self, x: &Rc<Exchange>) -> http::Request<Upload> {
+        let mut request = http::Request::new(Upload((!x.request.body.is_empty()).then(|| x.clone())));
         *request.method_mut() = x.request.method.clone();
         *request.uri_mut() = self.target.clone();
         for (name, value) in &self.headers {
@@ -86,12 +85,35 @@ impl Template {
     }
 }
 
-type Driver<S> = http1::Connection<TokioIo<Patient<Metered<S>>>, Full<Bytes>>;
+/// A request's body, until it is handed out. As small as can be: hyper moves a request about ten times before it is
+/// written, and with a body of 32 bytes in it that takes half as long again.
+#[derive(Debug)]
+struct Upload(Option<Rc<Exchange>>);
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|x| Ok(Frame::data(x.request.body.clone()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |x| x.request.body.len() as u64))
+    }
+}
+
+type Answer = Result<http::Response<Incoming>, hyper::Error>;
+type Driver<S> = http1::Connection<Patient<Metered<S>>, Upload>;
 
 /// A connection that hyper drives.
 #[derive(Debug)]
 pub(super) struct Connection<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> {
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<Upload>,
     connection: Pin<Box<Driver<S>>>,
     quiet: Quiet,
     /// hyper's connection has ended and must not be polled again.
@@ -102,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     /// Starts on a stream that was just opened.
     pub(super) async fn open(stream: S, marks: Rc<Marks>, small_bodies: bool) -> Result<Connection<S>, ErrorKind> {
         let quiet = Quiet::default();
-        let io = TokioIo::new(Patient::new(Metered::new(stream, marks), &quiet));
+        let io = Patient::new(Metered::new(stream, marks), &quiet);
         // Without vectored writes bodies are copied behind their heads: for small ones that is the cheaper way.
         let opened = http1::Builder::new().writev(!small_bodies).handshake(io).await;
         let (sender, connection) = opened.map_err(|e| classify(&e).kind)?;
@@ -129,19 +151,14 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
     pub(super) async fn send(
         &mut self,
         template: &mut Template,
-        x: &Exchange,
+        x: &Rc<Exchange>,
         attempt: &mut Attempt,
         kept: &mut Vec<u8>,
     ) -> Result<(), SendFault> {
         if !self.sender.is_ready() {
             self.ready().await?;
         }
-        let request = template.request(x);
-        let waited = {
-            let _hushed = self.quiet.hush();
-            self.sender.send_request(request)
-        };
-        let mut waited = pin!(waited);
+        let mut waited = pin!(self.begin(template, x));
         let (connection, done, mut body) = (&mut self.connection, &mut self.done, None);
         // Head and body in one go: what hyper hands out is large, and is not handed on.
         let mut read = |cx: &mut Context<'_>| {
@@ -151,15 +168,19 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
                     *done = true;
                     ended = Some(end);
                 }
+                // No response without a byte: it need not be asked for, nor has its channel to know whom to wake.
+                if !*done && attempt.marks.as_ref().is_some_and(|marks| marks.first_read.get().is_none()) {
+                    return Poll::Pending;
+                }
                 match waited.as_mut().poll(cx) {
                     Poll::Ready(Ok(response)) => body = Some(took_head(response, template.coded, x, attempt)),
                     Poll::Ready(Err(error)) => {
                         // The connection's own error says more than "cancelled".
                         let error = ended.and_then(Result::err).unwrap_or(error);
-                        return Poll::Ready(Err(unanswered(classify(&error), attempt)));
+                        return Poll::Ready(Err(unanswered(classify(&error).kind, attempt)));
                     }
                     Poll::Pending if *done => {
-                        return Poll::Ready(Err(unanswered(SendFault::of(ErrorKind::Closed), attempt)));
+                        return Poll::Ready(Err(unanswered(ErrorKind::Closed, attempt)));
                     }
                     Poll::Pending => return Poll::Pending,
                 }
@@ -186,6 +207,13 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
         poll_fn(|cx| self.quiet.poll(cx, &mut read)).await
     }
 
+    /// Hands a request over: its response will come once the connection is polled.
+    #[inline]
+    fn begin(&mut self, template: &mut Template, x: &Rc<Exchange>) -> impl Future<Output = Answer> + use<S> {
+        let _hushed = self.quiet.hush();
+        self.sender.send_request(template.request(x))
+    }
+
     async fn ready(&mut self) -> Result<(), SendFault> {
         let (sender, connection, done) = (&mut self.sender, &mut self.connection, &mut self.done);
         let mut ready = |cx: &mut Context<'_>| {
@@ -202,6 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Arrival + Unpin + 'static> Connection<S> {
 }
 
 /// Notes what the head of a response says; its body.
+#[inline]
 fn took_head(response: http::Response<Incoming>, coded: bool, x: &Exchange, attempt: &mut Attempt) -> Incoming {
     let (parts, body) = response.into_parts();
     attempt.status = Some(parts.status.as_u16());
@@ -218,9 +247,9 @@ fn took_head(response: http::Response<Incoming>, coded: bool, x: &Exchange, atte
 
 /// A fault before there was a response. hyper would hand back a request that was not written, but only in a response
 /// twice as large to move about.
-fn unanswered(fault: SendFault, attempt: &Attempt) -> SendFault {
+fn unanswered(kind: ErrorKind, attempt: &Attempt) -> SendFault {
     let written = attempt.marks.as_ref().is_some_and(|marks| marks.last_write.get().is_some());
-    SendFault { unsent: !written, ..fault }
+    SendFault { unsent: !written, ..SendFault::of(kind) }
 }
 
 fn keep(frame: &Frame<Bytes>, most: usize, kept: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 //! hyper's halves of a connection talk over channels. Where one task polls both of them, each message wakes the task that
 //! is running, which is then scheduled and polled once more for nothing: a tenth of what a request costs.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const LOUD: u8 = 0;
@@ -55,7 +56,15 @@ enum Inbox {
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     bell: Option<(Arc<Bell>, Waker)>,
-    inbox: Rc<Cell<Inbox>>,
+    stream: Rc<Stream>,
+}
+
+/// What is shared with a [`Patient`] stream.
+#[derive(Debug, Default)]
+struct Stream {
+    inbox: Cell<Inbox>,
+    /// The task's own waker: the runtime wakes for a stream when nobody is at work.
+    task: RefCell<Option<Waker>>,
 }
 
 impl Quiet {
@@ -72,14 +81,15 @@ impl Quiet {
         if !known {
             let bell = Arc::new(Bell { waker: cx.waker().clone(), state: AtomicU8::new(LOUD) });
             self.bell = Some((bell.clone(), Waker::from(bell)));
+            *self.stream.task.borrow_mut() = Some(cx.waker().clone());
         }
         let Some((bell, waker)) = &self.bell else { return poll(cx) };
         bell.state.store(QUIET, Ordering::Relaxed);
         let mut cx_within = Context::from_waker(waker);
         let polled = loop {
-            self.inbox.set(Inbox::Unknown);
+            self.stream.inbox.set(Inbox::Unknown);
             let polled = poll(&mut cx_within);
-            if polled.is_ready() || self.inbox.get() != Inbox::Drained {
+            if polled.is_ready() || self.stream.inbox.get() != Inbox::Drained {
                 break polled;
             }
         };
@@ -122,7 +132,7 @@ impl Drop for Hush<'_> {
 #[derive(Debug)]
 pub(super) struct Patient<S> {
     inner: S,
-    inbox: Rc<Cell<Inbox>>,
+    shared: Rc<Stream>,
     /// Written to since it was last flushed.
     unflushed: bool,
 }
@@ -130,28 +140,44 @@ pub(super) struct Patient<S> {
 impl<S> Patient<S> {
     /// Wraps a stream that is polled together with everything else that `quiet` polls.
     pub(super) fn new(inner: S, quiet: &Quiet) -> Patient<S> {
-        Patient { inner, inbox: quiet.inbox.clone(), unflushed: true }
+        Patient { inner, shared: quiet.stream.clone(), unflushed: true }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.inbox.get() != Inbox::Unknown {
+/// Most that is read at once.
+const ROOM: usize = 64 * 1024;
+
+thread_local! {
+    /// What is read into before it goes to hyper, whose buffers have no contents: see [`super::arrival`].
+    static SPACE: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into_boxed_slice());
+}
+
+impl<S: AsyncRead + Unpin> Read for Patient<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let Patient { inner, shared, .. } = &mut *self;
+        if shared.inbox.get() != Inbox::Unknown {
             return Poll::Pending;
         }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.inbox.set(match &polled {
-            Poll::Pending => Inbox::Empty,
-            // The end is no such read: hyper asks no more.
-            Poll::Ready(Ok(())) if buf.filled().len() > before && buf.remaining() > 0 => Inbox::Drained,
-            Poll::Ready(_) => Inbox::Unknown,
-        });
-        polled
+        SPACE.with_borrow_mut(|space| {
+            let room = buf.remaining().min(space.len());
+            let mut read = ReadBuf::new(&mut space[..room]);
+            let polled = match &*shared.task.borrow() {
+                Some(task) => Pin::new(inner).poll_read(&mut Context::from_waker(task), &mut read),
+                None => Pin::new(inner).poll_read(cx, &mut read),
+            };
+            buf.put_slice(read.filled());
+            shared.inbox.set(match &polled {
+                Poll::Pending => Inbox::Empty,
+                // The end is no such read: hyper asks no more.
+                Poll::Ready(Ok(())) if (1..room).contains(&read.filled().len()) => Inbox::Drained,
+                Poll::Ready(_) => Inbox::Unknown,
+            });
+            polled
+        })
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> Write for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.unflushed = true;
         Pin::new(&mut self.inner).poll_write(cx, buf)
@@ -281,8 +307,8 @@ mod tests {
         /// What is read into room for eight bytes.
         fn ask(&mut self, cx: &mut Context<'_>) -> Option<usize> {
             let mut space = [0; 8];
-            let mut buf = ReadBuf::new(&mut space);
-            Pin::new(self).poll_read(cx, &mut buf).is_ready().then(|| buf.filled().len())
+            let mut buf = hyper::rt::ReadBuf::new(&mut space);
+            Pin::new(self).poll_read(cx, buf.unfilled()).is_ready().then(|| buf.filled().len())
         }
     }
 
