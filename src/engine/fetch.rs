@@ -22,7 +22,7 @@ impl Fetch {
 }
 
 impl Program for Fetch {
-    fn has_small_bodies(&self) -> bool {
+    fn is_plain(&self) -> bool {
         self.exchange.request.body.len() <= SMALL_BODY
     }
 

@@ -112,8 +112,9 @@ pub trait Program {
         Action::End(false)
     }
 
-    /// Whether none of its requests has a body of more than [`SMALL_BODY`](crate::http::SMALL_BODY) bytes.
-    fn has_small_bodies(&self) -> bool {
+    /// Whether it makes one and the same request in each iteration, with a body of at most
+    /// [`SMALL_BODY`](crate::http::SMALL_BODY) bytes, and only looks at how it ended: nothing is made ready, nothing read.
+    fn is_plain(&self) -> bool {
         false
     }
 

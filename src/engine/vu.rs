@@ -86,7 +86,7 @@ impl<D: Dial> Vu<D> {
             self.handle.unless_leaving(self.course.place.timer.until(from)).await;
         }
         let client = Client::new(shared.dial.clone(), shared.client.clone()).for_vu(self.number);
-        let mut client = client.with_small_bodies(self.program.has_small_bodies());
+        let mut client = client.with_small_bodies(self.program.is_plain());
         let random = SmallRng::seed_from_u64(self.seed);
         let at = Instant::now();
         let now = at.saturating_duration_since(shared.start);
@@ -232,7 +232,9 @@ impl<D: Dial> Vu<D> {
     ) -> Option<Action> {
         let series = usize::from(exchange.series.0);
         self.course.place.shared.recorder.borrow_mut().request_started(driver.now, series);
-        let done = client.exchange(exchange, &self.handle.guard).await;
+        // What only looks at how a request ended has taken no time since.
+        let started = if self.program.is_plain() { driver.at } else { Instant::now() };
+        let done = client.exchange_from(started, exchange, &self.handle.guard).await;
         // Handed on whole: what is kept over a wait makes every VU larger, and this wait is rare.
         match self.counted(done, exchange, client, driver) {
             Ok(action) => action,
@@ -254,7 +256,11 @@ impl<D: Dial> Vu<D> {
         driver: &mut Driver,
     ) -> Result<Option<Action>, Box<Exchanged>> {
         let (shared, series) = (&self.course.place.shared, usize::from(exchange.series.0));
-        let (began, ended) = shared.times(&done);
+        let (began, ended) = if done.span.0 == driver.at {
+            (driver.now, done.span.1.saturating_duration_since(shared.start))
+        } else {
+            shared.times(&done)
+        };
         (driver.at, driver.now) = (done.span.1, ended);
         driver.node = shared.record((began, ended), series, &done, (client.affinity(), driver.node));
         // Only the iteration is scheduled: of its requests the first one has a response time.

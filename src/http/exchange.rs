@@ -188,9 +188,13 @@ impl<D: Dial> Client<D> {
         self.connection = None;
     }
 
-    /// Makes one exchange. Never longer than its time-out, or the hard stop.
-    pub async fn exchange(&mut self, exchange: &Rc<Exchange>, guard: &Guard) -> Exchanged {
-        let started = Instant::now();
+    /// Makes one exchange, now. Never longer than its time-out, or the hard stop.
+    pub fn exchange(&mut self, exchange: &Rc<Exchange>, guard: &Guard) -> impl Future<Output = Exchanged> {
+        self.exchange_from(Instant::now(), exchange, guard)
+    }
+
+    /// Makes one exchange that begins at `started`, for those who have just looked at the clock.
+    pub async fn exchange_from(&mut self, started: Instant, exchange: &Rc<Exchange>, guard: &Guard) -> Exchanged {
         let mut attempt = Attempt::default();
         let deadline = Some(started + exchange.timeout);
         let ended = {

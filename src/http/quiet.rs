@@ -165,13 +165,15 @@ impl<S: AsyncRead + Unpin> Read for Patient<S> {
                 Some(task) => Pin::new(inner).poll_read(&mut Context::from_waker(task), &mut read),
                 None => Pin::new(inner).poll_read(cx, &mut read),
             };
+            if polled.is_pending() {
+                shared.inbox.set(Inbox::Empty);
+                return polled;
+            }
             buf.put_slice(read.filled());
-            shared.inbox.set(match &polled {
-                Poll::Pending => Inbox::Empty,
-                // The end is no such read: hyper asks no more.
-                Poll::Ready(Ok(())) if (1..room).contains(&read.filled().len()) => Inbox::Drained,
-                Poll::Ready(_) => Inbox::Unknown,
-            });
+            // The end is no such read: hyper asks no more.
+            if (1..room).contains(&read.filled().len()) {
+                shared.inbox.set(Inbox::Drained);
+            }
             polled
         })
     }
