@@ -21,11 +21,12 @@ fn bundle(further: &str) -> Vec<u8> {
     tarball(&[("manifest.json", FLASK), ("requirements.txt", ""), ("app.py", APP), ("further", further)])
 }
 
-/// Sooner than AWS: a request that is not answered. Later: until a node is used again, so that there is time to look.
+/// Sooner than AWS, but longer than anybody here asks a node to wait: a request that is not answered. Later: until a node is
+/// used again, so that there is time to look.
 fn shipped() -> String {
     let text = include_str!("../../scenarios/architectures/aws-single-server-robust.toml");
-    let text = text.replace("timeout = \"60s\"", "timeout = \"4s\"").replace("healthy = 5", "healthy = 30");
-    assert!(text.contains("\"4s\"") && text.contains("healthy = 30") && text.contains("unhealthy = 2"), "{text}");
+    let text = text.replace("timeout = \"60s\"", "timeout = \"12s\"").replace("healthy = 5", "healthy = 30");
+    assert!(text.contains("\"12s\"") && text.contains("healthy = 30") && text.contains("unhealthy = 2"), "{text}");
     text
 }
 
