@@ -160,13 +160,14 @@ impl Recorder {
         }
         match sample.ended {
             Ended::Completed => {
-                s.duration.record(phases.duration());
+                let duration = phases.duration();
+                s.duration.record(duration);
                 s.sending.record(phases.sending);
                 s.waiting.record(phases.waiting);
                 s.receiving.record(phases.receiving);
                 if let Some(delay) = sample.delay {
                     s.generator_delay.record(delay);
-                    s.duration_corrected.record(phases.duration().saturating_sub(delay));
+                    s.duration_corrected.record(duration.saturating_sub(delay));
                 }
             }
             Ended::Failed(kind) => {

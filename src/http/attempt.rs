@@ -67,7 +67,9 @@ impl Attempt {
         let written = written.min(first);
         self.phases.sending = written.saturating_duration_since(ready);
         self.phases.waiting = first.saturating_duration_since(written);
-        self.phases.receiving = finished.saturating_duration_since(first);
+        // Mostly one read brings all of it: then there is nothing to subtract.
+        self.phases.receiving =
+            if finished == first { Duration::ZERO } else { finished.saturating_duration_since(first) };
     }
 }
 
