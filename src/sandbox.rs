@@ -190,6 +190,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error("cannot use the database: {0}")]
     Store(#[from] sqlx::Error),
+    /// It was told to give up before it was up.
+    #[error("told to end before it was up")]
+    Told,
     /// No thread, no timer, no event loop.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -216,10 +219,19 @@ impl Sandbox {
     /// # Errors
     /// When the address, the data directory or the database cannot be used.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let (_never, told) = oneshot::channel();
+        Self::start_unless(config, told)
+    }
+
+    /// The same, unless it is told to give up before it is up: a database may keep it waiting.
+    ///
+    /// # Errors
+    /// As before, and when it was told.
+    pub fn start_unless(config: Config, told: oneshot::Receiver<()>) -> Result<Self, StartError> {
         let (ready, started) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread =
-            std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || run(config, &ready, stopped))?;
+            std::thread::Builder::new().name("sandbox".to_owned()).spawn(move || run(config, &ready, told, stopped))?;
         let begun = started.recv().unwrap_or_else(|_| Err(StartError::System(std::io::Error::other("no answer"))));
         let Begun { address, api_key, cluster } = match begun {
             Ok(begun) => begun,
@@ -279,7 +291,12 @@ struct Begun {
     cluster: Arc<Cluster>,
 }
 
-fn run(config: Config, ready: &mpsc::Sender<Result<Begun, StartError>>, stopped: oneshot::Receiver<()>) {
+fn run(
+    config: Config,
+    ready: &mpsc::Sender<Result<Begun, StartError>>,
+    told: oneshot::Receiver<()>,
+    stopped: oneshot::Receiver<()>,
+) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -290,7 +307,11 @@ fn run(config: Config, ready: &mpsc::Sender<Result<Begun, StartError>>, stopped:
     runtime.block_on(async {
         // Removed when this block ends, after everything that was in it.
         let mut temporary = None;
-        match begin(config, &mut temporary).await {
+        let begun = tokio::select! {
+            begun = begin(config, &mut temporary) => begun,
+            _ = told => Err(StartError::Told),
+        };
+        match begun {
             Err(error) => {
                 let _ = ready.send(Err(error));
             }

@@ -70,17 +70,21 @@ fn serve(args: &SandboxArgs, name: Option<&str>) -> Result<(), Fault> {
     let started = runtime.block_on(async {
         // The handlers are in place before anybody can know that the sandbox is there.
         let mut ended = Box::pin(until_told(args.exit_with_parent)?);
-        let mut starting = tokio::task::spawn_blocking(move || Sandbox::start(config));
+        let (tell, told) = oneshot::channel();
+        let mut starting = tokio::task::spawn_blocking(move || Sandbox::start_unless(config, told));
         let sandbox = tokio::select! {
             started = &mut starting => started.map_err(io::Error::other)??,
-            () = &mut ended => return Ok(None),
+            () = &mut ended => {
+                // It removes what it has made so far.
+                let _ = tell.send(());
+                let _ = starting.await;
+                return Ok(None);
+            }
         };
         announce(&sandbox)?;
         ended.await;
         Ok::<_, Fault>(Some(sandbox))
     });
-    // Told to end before it was up: what waits for the database goes with the process.
-    runtime.shutdown_background();
     if let Some(sandbox) = started? {
         let counts = sandbox.stop();
         let _ = writeln!(io::stderr(), "{counts}");

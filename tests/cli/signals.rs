@@ -119,13 +119,15 @@ async fn a_sandbox_that_waits_for_its_database_ends_when_it_is_told_to() {
     let database = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://nobody@{}/none", database.local_addr().unwrap());
     for signal in [Signal::INT, Signal::TERM] {
-        let bench = Bench::new();
+        let temporary = tempfile::tempdir().unwrap();
+        let bench = Bench::new().with("TMPDIR", temporary.path().to_str().unwrap());
         let running = bench.start(&["sandbox", "--database", &url]);
         let _silent = database.accept().await.unwrap();
         running.signal(signal);
         let ended = running.end().await;
         ended.passes();
         assert!(ended.stdout.is_empty() && !ended.stderr.contains("error"), "{ended:#?}");
+        assert_eq!(temporary.path().read_dir().unwrap().count(), 0, "it leaves nothing");
         // It would go on trying for longer.
         assert!(ended.took < Duration::from_secs(20), "{ended:#?}");
     }
