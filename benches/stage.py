@@ -19,7 +19,8 @@ import urllib.request
 
 BINARY = "target/release/connect-bench"
 SERVER = "target/release/examples/truth_server"
-# The clock of a run begins 100 ms after its workers; threads are found within that.
+# The clock of a run begins so long after its workers, in seconds; threads are found within that.
+CLOCK_BEGINS = 0.1
 WORKER = "worker-"
 PAUSE = 1.0
 
@@ -102,8 +103,10 @@ def after(pid, seconds, act):
 
     def wait():
         if worker(pid, time.monotonic() + 5):
-            time.sleep(0.1 + seconds)
+            time.sleep(CLOCK_BEGINS + seconds)
             act()
+        else:
+            print("no worker thread was found: what was to be done in the midst of the run was not", file=sys.stderr)
 
     threading.Thread(target=wait, daemon=True).start()
 

@@ -125,7 +125,7 @@ impl Drop for Hush<'_> {
 
 /// A stream that is only polled by what [`Quiet::poll`] calls, and that is asked nothing for nothing.
 ///
-/// hyper asks up to four times per response whether there is something to read. What was empty stays so until the task is
+/// hyper asks five times per request whether there is something to read. What was empty stays so until the task is
 /// woken: the runtime calls the waker that the first question left behind, and the next poll asks again. After a read that
 /// did not fill its buffer nothing is there either; if the response was not whole with it, [`Quiet::poll`] has hyper ask
 /// again. And what was not written to need not be flushed.
@@ -294,7 +294,7 @@ mod tests {
         assert_eq!(counts.each_ref().map(|count| woken(count)), [1, 1]);
     }
 
-    /// Answers questions by a script: so many bytes, or nothing yet. How many are left.
+    /// Answers questions by a script: so many bytes, or nothing yet.
     struct Scripted(VecDeque<Option<usize>>);
 
     impl AsyncRead for Scripted {
