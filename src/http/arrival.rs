@@ -103,7 +103,7 @@ impl Tcp {
 }
 
 /// Most that is read at once into a buffer without contents.
-const SCRATCH_SIZE: usize = 64 * 1024;
+pub(super) const SCRATCH_SIZE: usize = 64 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice());

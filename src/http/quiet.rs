@@ -14,6 +14,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::arrival::SCRATCH_SIZE;
+
 const LOUD: u8 = 0;
 const QUIET: u8 = 1;
 /// It was called while it was quiet.
@@ -144,12 +146,10 @@ impl<S> Patient<S> {
     }
 }
 
-/// Most that is read at once.
-const ROOM: usize = 64 * 1024;
-
 thread_local! {
-    /// What is read into before it goes to hyper, whose buffers have no contents: see [`super::arrival`].
-    static SPACE: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into_boxed_slice());
+    /// What is read into before it goes to hyper, whose buffers have no contents. Not the one of [`super::arrival`], which
+    /// may be in use below this.
+    static SPACE: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_SIZE].into_boxed_slice());
 }
 
 impl<S: AsyncRead + Unpin> Read for Patient<S> {
